@@ -1,0 +1,51 @@
+"""Package metadata. The index's `keras-resnet` is an unrelated, dead package."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+LINUX_X86 = "sys_platform == 'linux' and platform_machine == 'x86_64'"
+ELSEWHERE = "sys_platform != 'linux' or platform_machine != 'x86_64'"
+
+setup(
+    name="keras-resnet-applications",
+    version=re.search(
+        r'__version__ = "(.+)"', (ROOT / "keras_resnet/__init__.py").read_text()
+    )[1],
+    description="Residual networks for Keras 3: build, train, export, measure.",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.11",
+    packages=find_packages(include=["keras_resnet*", "export*"]),
+    package_data={"keras_resnet": ["py.typed"]},
+    install_requires=[
+        "keras>=3.15",  # the models
+        "tensorflow>=2.21",  # training, data pipelines, SavedModel
+        "tensorflow-datasets>=4.9.10",  # data sets
+        "importlib_resources>=6; python_version < '3.12'",  # undeclared by TFDS
+        "scikit-learn>=1.6",  # the embedded digits
+        "tf2onnx>=1.17",  # conversion to ONNX
+        "onnx>=1.18",  # checking and annotating ONNX files
+        # running ONNX files; the GPU build runs on the CPU as well
+        f"onnxruntime-gpu>=1.24; {LINUX_X86}",
+        f"onnxruntime>=1.24; {ELSEWHERE}",
+        "matplotlib>=3.10",  # curves and latency pictures
+        "tqdm>=4.67",  # progress with pictures a second and time left
+        "tyro>=1.0",  # command lines from dataclasses
+        "psutil>=6",  # the machine's fingerprint beside a latency
+    ],
+    extras_require={
+        "cuda": [  # what a machine with an NVIDIA GPU adds
+            "tensorflow[and-cuda]>=2.21",
+            "onnxruntime-gpu[cuda,cudnn]>=1.24",
+        ],
+        "dev": [
+            "pytest>=8.3",  # tests
+            "pytest-timeout>=2.3",  # a hanging test fails
+            "ruff>=0.9",  # lint and format
+        ],
+        "jax": ["jax>=0.10"],  # the JAX backend, for the slow test
+    },
+)
