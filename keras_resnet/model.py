@@ -62,14 +62,14 @@ def build(
     classes = architecture.classes if classes is None else classes
     _check_head(include_top, pooling, classes)
     name = name or _unique(architecture.name)
-    inputs = _input(architecture, include_top, input_tensor, input_shape)
+    inputs = _input(architecture, include_top, input_tensor, input_shape, name)
 
     x = _stem(inputs, architecture, name)
     x = _stages(x, architecture, name)
     x = _head(x, include_top, pooling, classes, classifier_activation, name)
 
-    sources = inputs if input_tensor is None else keras.utils.get_source_inputs(inputs)
-    model = keras.Model(sources, x, name=name)
+    sources = keras.utils.get_source_inputs(inputs)
+    model = keras.Model(sources[0] if len(sources) == 1 else sources, x, name=name)
     if weights is not None:
         load_weights(model, weights)
     return model
@@ -157,7 +157,7 @@ def _check_head(include_top, pooling, classes):
         raise InputError(f"classes={classes!r}: a whole number from 1 is needed.")
 
 
-def _input(net: Architecture, include_top, input_tensor, input_shape):
+def _input(net: Architecture, include_top, input_tensor, input_shape, name):
     """The Keras tensor to build upon, its shape checked."""
     if input_tensor is not None:
         if not keras.backend.is_keras_tensor(input_tensor):
@@ -177,7 +177,7 @@ def _input(net: Architecture, include_top, input_tensor, input_shape):
         side = net.input_size if include_top else None
         input_shape = (side, side, 3)
     _check_shape(net, input_shape, "input_shape")
-    return keras.Input(tuple(input_shape), name="images")
+    return keras.Input(tuple(input_shape), name=f"{name}.images")
 
 
 def _check_shape(net: Architecture, shape, argument: str):
