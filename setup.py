@@ -14,6 +14,7 @@ setup(
     version=re.search(
         r'__version__ = "(.+)"', (ROOT / "keras_resnet/__init__.py").read_text()
     )[1],
+    license="Apache-2.0",
     description="Residual networks for Keras 3: build, train, export, measure.",
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",

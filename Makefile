@@ -1,0 +1,44 @@
+# `make demo` and `make test` set everything up by themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+RUN := runs/resnet20-digits
+EXPORT := exported/resnet20-digits
+
+.PHONY: demo test test-slow lint benchmarks clean
+
+$(READY): setup.py pyproject.toml
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+# Trains on real images, exports, proves, measures. Run again, it goes on where it
+# was: a finished training is kept, the files are made anew.
+demo: $(READY)
+	$(BIN)/python -m keras_resnet.training --model resnet20 --data digits --out $(RUN) --resume
+	$(BIN)/python -m export.savedmodel $(RUN) --out $(EXPORT)-savedmodel --preprocess --force
+	$(BIN)/python -m export.onnx $(RUN) --out $(EXPORT).onnx --preprocess --force
+	$(BIN)/python -m export.benchmark $(EXPORT).onnx --out $(EXPORT)-latency --force
+
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+# Minutes each; the JAX backend and Fashion-MNIST among them.
+test-slow: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,jax]'
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+benchmarks: $(READY)
+	$(BIN)/python -m benchmarks.build_time
+	$(BIN)/python -m benchmarks.latency
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

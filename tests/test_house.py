@@ -1,0 +1,99 @@
+"""The rules of the house, read from the source: imports, lengths, pickles."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted(
+    path
+    for room in ("keras_resnet", "export", "benchmarks")
+    for path in (ROOT / room).rglob("*.py")
+)
+FREE = {"errors", "files", "command"}  # standard library (and tyro): open to all
+MAY_IMPORT = {  # module of keras_resnet -> modules of keras_resnet
+    "architectures": set(),
+    "arithmetic": {"architectures"},
+    "layers": set(),
+    "blocks": {"layers"},
+    "preprocessing": set(),
+    "saving": {"architectures", "preprocessing", "layers"},
+    "weights": {"architectures", "preprocessing", "saving"},
+    "model": {"architectures", "blocks", "layers", "weights"},
+    "applications": {"architectures", "model"},
+}
+EXPORT_WITHOUT_KERAS = ("runtime", "benchmark", "fingerprint", "picture")
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names of everything a file imports, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: write imports in full"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def top(names: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("module", MAY_IMPORT)
+def test_rooms_import_only_what_lies_below(module):
+    folder = ROOT / "keras_resnet" / module
+    files = folder.rglob("*.py") if folder.is_dir() else [folder.with_suffix(".py")]
+    for file in files:
+        inside = {
+            name.split(".")[1]
+            for name in imports(file)
+            if name.startswith("keras_resnet.")
+        }
+        assert inside <= MAY_IMPORT[module] | FREE | {module}, file
+
+
+def test_keras_resnet_never_imports_export():
+    for file in (ROOT / "keras_resnet").rglob("*.py"):
+        assert not top(imports(file)) & {"export", "benchmarks", "tests"}, file
+
+
+def test_builders_never_import_tensorflow():
+    for file in (ROOT / "keras_resnet").rglob("*.py"):
+        if "training" not in file.parts:
+            assert not top(imports(file)) & {"tensorflow", "tensorflow_datasets"}, file
+
+
+def test_the_table_needs_the_standard_library_alone():
+    for name in ("__init__", "applications", "architectures", "arithmetic", "errors"):
+        for line in (ROOT / "keras_resnet" / f"{name}.py").read_text().splitlines():
+            assert not line.startswith(("import keras", "import numpy")), name
+
+
+@pytest.mark.parametrize("name", EXPORT_WITHOUT_KERAS)
+def test_the_runtime_side_needs_neither_tensorflow_nor_keras(name):
+    file = ROOT / "export" / f"{name}.py"
+    names = imports(file)
+    assert not top(names) & {"tensorflow", "keras", "tf2onnx", "onnx"}
+    ours = {n.split(".")[1] for n in names if n.startswith("keras_resnet")}
+    assert ours <= FREE
+
+
+def test_nothing_is_unpickled():
+    for file in SOURCES:
+        assert not top(imports(file)) & {"pickle", "joblib", "dill"}, file
+        assert "allow_pickle=True" not in file.read_text(), file
+        assert "safe_mode=False" not in file.read_text(), file
+
+
+def test_files_and_functions_stay_short():
+    for file in SOURCES:
+        text = file.read_text()
+        assert text.count("\n") <= 310, f"{file} is too long"
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                lines = body[-1].end_lineno - body[0].lineno if body else 0
+                assert lines <= 45, f"{file}: {node.name} is too long"
