@@ -31,10 +31,15 @@ class Preprocessing:
         """
         from keras import ops
 
-        scale = [1 / (255 * std) for std in self.std]
-        shift = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
+        scale, shift = self.scale_and_shift()
         images = ops.cast(images, "float32")
         return images * ops.array(scale, "float32") + ops.array(shift, "float32")
+
+    def scale_and_shift(self) -> tuple[list[float], list[float]]:
+        """What `normalize` multiplies by and then adds: one value a channel each."""
+        scale = [1 / (255 * std) for std in self.std]
+        shift = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
+        return scale, shift
 
     def to_json(self) -> dict:
         """A dictionary that `Preprocessing.from_json` reads back."""
