@@ -1,0 +1,167 @@
+"""Makes a converted graph small: constants computed, normalisation and padding folded.
+
+The converter is given a model's kernels as inputs of the graph, so that it handles
+a small one; here they come in as constants. What follows needs few rules, since
+batch normalisation arrives as a Mul and an Add by one constant a channel:
+
+- a Transpose of a constant is computed;
+- a Mul or Add by a constant a channel, behind a Conv, goes into the Conv;
+- a Pad before a MaxPool goes into the MaxPool where that is exact.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+LOWEST = -np.inf  # what a MaxPool pads with
+
+
+def fold(graph: onnx.GraphProto, weights: dict[str, np.ndarray]) -> None:
+    """Folds in place, and turns the inputs named in `weights` into constants.
+
+    Args:
+        graph: of float32, NCHW at its convolutions, nodes in topological order.
+        weights: arrays for some of the graph's inputs, by the input's name.
+    """
+    constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    constants |= weights
+    nodes = _transpose(graph.node, constants)
+    nodes = _fold_scales(nodes, constants, [one.name for one in graph.output])
+    nodes = _fold_padding(nodes, constants)
+    inputs = [one for one in graph.input if one.name not in weights]
+    used = dict.fromkeys(name for node in nodes for name in node.input)
+    tensors = [
+        numpy_helper.from_array(constants[name], name)
+        for name in used
+        if name in constants
+    ]
+    for field, content in (
+        ("node", nodes),
+        ("input", inputs),
+        ("initializer", tensors),
+        ("value_info", []),  # speaks of tensors that are gone
+    ):
+        graph.ClearField(field)
+        getattr(graph, field).extend(content)
+
+
+def _transpose(nodes: Iterable[onnx.NodeProto], constants: dict) -> list:
+    kept = []
+    for node in nodes:
+        if node.op_type == "Transpose" and node.input[0] in constants:
+            order = helper.get_node_attr_value(node, "perm")
+            array = constants[node.input[0]].transpose(order)
+            constants[node.output[0]] = np.ascontiguousarray(array)
+        else:
+            kept.append(node)
+    return kept
+
+
+def _fold_scales(nodes: list, constants: dict, outputs: list[str]) -> list:
+    """Takes every Mul and Add by a constant a channel into the Conv before it."""
+    uses = Counter(outputs + [name for node in nodes for name in node.input])
+    convolutions = {}  # of each tensor that comes out of one
+    kept = []
+    for node in nodes:
+        source, factor = _operands(node, constants)
+        conv = convolutions.get(source)
+        if conv and uses[source] == 1 and _fits(factor, constants[conv.input[1]]):
+            _scale(conv, node.op_type, factor.reshape(-1), constants)
+            conv.output[0] = node.output[0]
+        else:
+            conv = node
+            kept.append(node)
+        if conv.op_type == "Conv" and conv.input[1] in constants:
+            convolutions[conv.output[0]] = conv
+    return kept
+
+
+def _operands(node: onnx.NodeProto, constants: dict):
+    """(tensor, constant) of a Mul or an Add; (None, None) of any other node."""
+    if node.op_type in ("Mul", "Add"):
+        for one, other in (node.input, reversed(node.input)):
+            if other in constants:
+                return one, constants[other]
+    return None, None
+
+
+def _fits(factor: np.ndarray, kernel: np.ndarray) -> bool:
+    """Whether `factor` has one value a channel (or one) beside (N, C, H, W)."""
+    shape = (1,) * (4 - factor.ndim) + factor.shape
+    return shape in ((1, kernel.shape[0], 1, 1), (1, 1, 1, 1))
+
+
+def _scale(conv: onnx.NodeProto, operation: str, factor, constants: dict) -> None:
+    kernel = constants[conv.input[1]]
+    bias = constants[conv.input[2]] if len(conv.input) > 2 else np.float32(0)
+    if operation == "Mul":
+        kernel = kernel * factor.reshape(-1, 1, 1, 1)
+        bias = bias * factor
+    else:
+        bias = bias + factor
+    # New names: another node may use the arrays as they were.
+    names = f"{conv.name}.kernel", f"{conv.name}.bias"
+    constants[names[0]] = kernel
+    constants[names[1]] = np.broadcast_to(bias, len(kernel)).copy()
+    conv.input[1:] = names
+
+
+def _fold_padding(nodes: list, constants: dict) -> list:
+    """Takes each Pad before a MaxPool into its `pads`, which mean minus infinity.
+
+    Padding with zeros is the same behind a ReLU. Elsewhere it is another thing, and
+    onnxruntime's Pad_Fusion would fold it all the same (onnxruntime#24737); minus
+    zero as the value keeps it from that and changes nothing.
+    """
+    producers = {name: node for node in nodes for name in node.output}
+    uses = Counter(name for node in nodes for name in node.input)
+    folded = set()
+    for pool in nodes:
+        pad = producers.get(pool.input[0]) if pool.op_type == "MaxPool" else None
+        if pad is None or not _constant_padding(pad, constants):
+            continue
+        sides = constants[pad.input[1]].tolist()
+        value = constants[pad.input[2]] if len(pad.input) > 2 else np.float32(0)
+        before = producers.get(pad.input[0])
+        behind_relu = before is not None and before.op_type == "Relu"
+        exact = value == LOWEST or (value == 0 and behind_relu)
+        if exact and uses[pad.output[0]] == 1 and _spatial(sides) and _explicit(pool):
+            _pad_more(pool, sides)
+            pool.input[0] = pad.input[0]
+            folded.add(pad.output[0])
+        elif value == 0:
+            name = f"{pad.name}.minus_zero"
+            constants[name] = np.float32(-0.0)
+            pad.input[2:] = [name]
+    return [node for node in nodes if node.output[0] not in folded]
+
+
+def _constant_padding(node: onnx.NodeProto, constants: dict) -> bool:
+    modes = [one.s for one in node.attribute if one.name == "mode"]
+    return (
+        node.op_type == "Pad"
+        and modes in ([], [b"constant"])
+        and all(name in constants for name in node.input[1:])
+    )
+
+
+def _spatial(sides: list[int]) -> bool:
+    """Whether `sides` of NCHW, all beginnings before all ends, pad H and W alone."""
+    return not any(sides[0:2] + sides[4:6]) and min(sides) >= 0
+
+
+def _explicit(pool: onnx.NodeProto) -> bool:
+    automatic = [one.s for one in pool.attribute if one.name == "auto_pad"]
+    return automatic in ([], [b"NOTSET"], [b"VALID"])
+
+
+def _pad_more(pool: onnx.NodeProto, sides: list[int]) -> None:
+    own = [list(one.ints) for one in pool.attribute if one.name == "pads"]
+    more = sides[2:4] + sides[6:8]
+    pads = [a + b for a, b in zip(own[0] if own else [0] * 4, more, strict=True)]
+    others = [one for one in pool.attribute if one.name not in ("pads", "auto_pad")]
+    pool.ClearField("attribute")
+    pool.attribute.extend([*others, helper.make_attribute("pads", pads)])

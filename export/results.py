@@ -1,0 +1,82 @@
+"""Writes measured rows beside each other as JSON lines, CSV and PNG."""
+
+import csv
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from export.picture import draw
+from keras_resnet.errors import InputError
+from keras_resnet.files import refuse_existing, write_beside
+
+KINDS = ("jsonl", "csv", "png")
+
+
+def refuse_results(base: str | os.PathLike, force: bool = False) -> None:
+    """Raises what `write_results` would: called before the measuring, which is long.
+
+    Raises:
+        InputError: one of the files exists and `force` is off, or there can be none.
+    """
+    for path in _paths(base):
+        refuse_existing(path, force)
+    folder = path.parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(
+            f"out={base}: {folder} is not a folder that can be written to."
+        )
+
+
+def write_results(
+    rows: Sequence[dict[str, Any]],
+    base: str | os.PathLike,
+    machine: dict[str, Any],
+    force: bool = False,
+) -> list[Path]:
+    """Writes `base`.jsonl, .csv and .png; each is there whole or not at all.
+
+    Args:
+        rows: as `export.measure.measure` returns them.
+        base: path without the suffix.
+        machine: of `export.fingerprint.fingerprint`; it stands in every row.
+        force: replace what is there.
+
+    Returns:
+        The three paths.
+    """
+    lines, table, picture = _paths(base)
+    complete = [{**row, "machine": machine} for row in rows]
+    with write_beside(lines, force) as part:
+        part.write_text("".join(json.dumps(row) + "\n" for row in complete))
+    with write_beside(table, force) as part:
+        _write_csv([_flat(row) for row in complete], part)
+    threads = machine["usable_cores"] or machine["logical_cores"]
+    hardware = "; ".join([f"{machine['cpu']}, {threads} cores", *machine["gpus"]])
+    with write_beside(picture, force) as part:
+        draw(rows, part, f"{hardware}; {machine['time']}")
+    return [lines, table, picture]
+
+
+def _paths(base: str | os.PathLike) -> list[Path]:
+    return [Path(f"{os.fspath(base)}.{kind}") for kind in KINDS]
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """The machine's values as columns; what is deeper stays with the JSON lines."""
+    merged = {**{k: v for k, v in row.items() if k != "machine"}, **row["machine"]}
+    return {
+        name: " ".join(map(str, value)) if isinstance(value, list) else value
+        for name, value in merged.items()
+        if not isinstance(value, dict)
+    }
+
+
+def _write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)

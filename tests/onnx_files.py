@@ -1,0 +1,44 @@
+"""Small ONNX files for the tests of the runtime and the benchmark."""
+
+import json
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+WEIGHTS = np.arange(12, dtype=np.float32).reshape(3, 4) / 10
+
+
+def write_model(path, shape=("batch", 8, 8, 3), metadata=None, outputs=1, dtype=None):
+    """Writes a file that computes `expected`; returns its path."""
+    dtype = dtype or TensorProto.FLOAT
+    nodes = [
+        helper.make_node("Cast", ["images"], ["cast"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["cast"], ["mean"], axes=[1, 2], keepdims=0),
+        helper.make_node("MatMul", ["mean", "weights"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"]),
+    ]
+    names = ["logits", "probabilities"][:outputs]
+    graph = helper.make_graph(
+        nodes[: len(nodes) - 2 + outputs],
+        "small",
+        [helper.make_tensor_value_info("images", dtype, shape)],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [shape[0], 4])
+            for name in names
+        ],
+        [numpy_helper.from_array(WEIGHTS, "weights")],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=9)
+    if metadata is not None:
+        text = metadata if isinstance(metadata, str) else json.dumps(metadata)
+        helper.set_model_props(model, {"keras_resnet": text})
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return path
+
+
+def expected(images):
+    """What the file gives for (N, H, W, 3): the mean over positions, times WEIGHTS."""
+    return images.astype(np.float32).mean((1, 2)) @ WEIGHTS
