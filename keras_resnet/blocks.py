@@ -5,7 +5,7 @@ and width become ceil(size / stride), as in torch: padding is kernel // 2 on eve
 side, which Keras's "same" is not at stride 2.
 
     x = keras.Input((None, None, 64))
-    y = bottleneck_block(x, 64, stride=2, name="encoder.0")  # 256 channels
+    y = bottleneck_block(x, 64, stride=2, name="encoder-0")  # 256 channels
 """
 
 import keras
@@ -27,7 +27,7 @@ def convolution(x, filters: int, kernel: int, stride: int = 1, *, name: str):
     """
     if kernel > 1 and stride > 1:
         pad = layers.ZeroPadding2D(
-            kernel // 2, data_format=NHWC, name=f"{name}.padding"
+            kernel // 2, data_format=NHWC, name=f"{name}-padding"
         )
         x, padding = pad(x), "valid"
     else:
@@ -100,15 +100,26 @@ def bottleneck_block(
 
 
 def preactivation_basic_block(
-    x, filters: int, stride: int = 1, *, shortcut: str = "B", name: str
+    x,
+    filters: int,
+    stride: int = 1,
+    *,
+    shortcut: str = "B",
+    first: bool = False,
+    name: str,
 ):
     """`basic_block` in full pre-activation order (He et al. 2016, fig. 1b).
 
     A shortcut that changes the shape starts from the pre-activated input, as in the
     authors' code (KaimingHe/resnet-1k-layers). A ReLU behind normalisation is still
     to follow the last block of a network.
+
+    Args:
+        first: of a network, right behind its first convolution: an identity shortcut
+            too starts from the pre-activated input (He et al. 2016, appendix).
+        x, filters, stride, shortcut, name: as in `basic_block`.
     """
-    return _preactivation_block(x, _basic(filters, stride), shortcut, name)
+    return _preactivation_block(x, _basic(filters, stride), shortcut, name, first)
 
 
 def preactivation_bottleneck_block(
@@ -140,31 +151,31 @@ def _bottleneck(filters, stride, stride_conv):
 def _block(x, branch, shortcut, name):
     y = x
     for i, (filters, kernel, stride) in enumerate(branch, start=1):
-        y = convolution(y, filters, kernel, stride, name=f"{name}.conv{i}")
-        y = normalization(y, name=f"{name}.bn{i}")
+        y = convolution(y, filters, kernel, stride, name=f"{name}-conv{i}")
+        y = normalization(y, name=f"{name}-bn{i}")
         if i < len(branch):
-            y = relu(y, name=f"{name}.relu{i}")
+            y = relu(y, name=f"{name}-relu{i}")
     stride, changed = _change(x, branch)
     if shortcut == "B" and changed:
-        x = convolution(x, filters, 1, stride, name=f"{name}.downsample.0")
-        x = normalization(x, name=f"{name}.downsample.1")
+        x = convolution(x, filters, 1, stride, name=f"{name}-downsample-0")
+        x = normalization(x, name=f"{name}-downsample-1")
     else:
         x = _parameter_free(x, filters, stride, changed, shortcut, name)
-    return relu(_add(x, y, shortcut, name), name=f"{name}.relu")
+    return relu(_add(x, y, shortcut, name), name=f"{name}-relu")
 
 
-def _preactivation_block(x, branch, shortcut, name):
+def _preactivation_block(x, branch, shortcut, name, first=False):
     y = x
     for i, (filters, kernel, stride) in enumerate(branch, start=1):
-        y = normalization(y, name=f"{name}.norm{i}")
-        y = relu(y, name=f"{name}.relu{i}")
+        y = normalization(y, name=f"{name}-norm{i}")
+        y = relu(y, name=f"{name}-relu{i}")
         if i == 1:
             preactivated = y
-        y = convolution(y, filters, kernel, stride, name=f"{name}.conv{i}")
+        y = convolution(y, filters, kernel, stride, name=f"{name}-conv{i}")
     stride, changed = _change(x, branch)
-    x = preactivated if changed else x
+    x = preactivated if changed or first else x
     if shortcut == "B" and changed:
-        x = convolution(x, filters, 1, stride, name=f"{name}.downsample.conv")
+        x = convolution(x, filters, 1, stride, name=f"{name}-downsample-conv")
     else:
         x = _parameter_free(x, filters, stride, changed, shortcut, name)
     return _add(x, y, shortcut, name)
@@ -185,8 +196,8 @@ def _parameter_free(x, filters, stride, changed, shortcut, name):
         raise InputError(
             f"shortcut='A' of {name} cannot reduce {x.shape[-1]} channels to {filters}."
         )
-    return IdentityShortcut(filters, stride, name=f"{name}.downsample")(x)
+    return IdentityShortcut(filters, stride, name=f"{name}-downsample")(x)
 
 
 def _add(x, y, shortcut, name):
-    return y if shortcut == "none" else layers.Add(name=f"{name}.add")([x, y])
+    return y if shortcut == "none" else layers.Add(name=f"{name}-add")([x, y])

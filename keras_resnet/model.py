@@ -46,7 +46,7 @@ def build(
             "max" its average and maximum over positions.
         classes: outputs of the classifier. None takes the architecture's.
         classifier_activation: of the classifier; None gives logits.
-        name: of the model, and prefix of its layers' names (`<name>.layer1.0.conv1`).
+        name: of the model, and prefix of its layers' names (`<name>-layer1-0-conv1`).
             None takes the architecture's, numbered from the second model on, so that
             models can be joined in one graph.
 
@@ -81,71 +81,78 @@ def _unique(name: str) -> str:
 
 
 def _stem(x, net: Architecture, name: str):
-    prefix = f"{name}.stem.conv" if net.preactivation else f"{name}.conv1"
+    prefix = f"{name}-stem-conv" if net.preactivation else f"{name}-conv1"
     kernel, stride = (7, 2) if net.stem == "imagenet" else (3, 1)
     x = blocks.convolution(x, net.widths[0], kernel, stride, name=prefix)
     if not net.preactivation:
-        x = blocks.normalization(x, name=f"{name}.bn1")
-        x = blocks.relu(x, name=f"{name}.relu")
+        x = blocks.normalization(x, name=f"{name}-bn1")
+        x = blocks.relu(x, name=f"{name}-relu")
     if net.stem == "cifar":
         return x
     if net.preactivation:
-        x = LowestPadding2D(1, name=f"{name}.maxpool.padding")(x)
+        x = LowestPadding2D(1, name=f"{name}-maxpool-padding")(x)
     else:  # zeros are exact behind the ReLU
-        pad = layers.ZeroPadding2D(1, data_format=NHWC, name=f"{name}.maxpool.padding")
+        pad = layers.ZeroPadding2D(1, data_format=NHWC, name=f"{name}-maxpool-padding")
         x = pad(x)
-    return layers.MaxPooling2D(3, 2, data_format=NHWC, name=f"{name}.maxpool")(x)
+    return layers.MaxPooling2D(3, 2, data_format=NHWC, name=f"{name}-maxpool")(x)
 
 
 def _stages(x, net: Architecture, name: str):
-    block, options = _block_function(net)
+    block = _block_function(net)
     for stage, (depth, width) in enumerate(zip(net.depths, net.widths, strict=True)):
         for i in range(depth):
-            # torchvision's names for the original order, timm's resnetv2 for v2
+            # torchvision's names for the original order, timm's resnetv2 for v2, with
+            # dashes: the torch backend takes no dots in names
             x = block(
                 x,
                 width,
                 stride=2 if stage > 0 and i == 0 else 1,
                 shortcut=net.shortcut,
-                name=f"{name}.stages.{stage}.blocks.{i}"
+                name=f"{name}-stages-{stage}-blocks-{i}"
                 if net.preactivation
-                else f"{name}.layer{stage + 1}.{i}",
-                **options,
+                else f"{name}-layer{stage + 1}-{i}",
+                **_block_options(net, first=stage == i == 0),
             )
     if net.preactivation:
-        x = blocks.normalization(x, name=f"{name}.norm")
-        x = blocks.relu(x, name=f"{name}.relu")
+        x = blocks.normalization(x, name=f"{name}-norm")
+        x = blocks.relu(x, name=f"{name}-relu")
     return x
 
 
 def _block_function(net: Architecture):
-    """The function for the architecture's blocks, and its own options."""
+    """The function for the architecture's blocks."""
     functions = {
         ("basic", False): blocks.basic_block,
         ("basic", True): blocks.preactivation_basic_block,
         ("bottleneck", False): blocks.bottleneck_block,
         ("bottleneck", True): blocks.preactivation_bottleneck_block,
     }
-    bottleneck = net.block == "bottleneck"
-    options = {"stride_conv": net.stride_conv} if bottleneck else {}
-    return functions[net.block, net.preactivation], options
+    return functions[net.block, net.preactivation]
+
+
+def _block_options(net: Architecture, first: bool):
+    """What this kind of block alone takes."""
+    if net.block == "bottleneck":
+        return {"stride_conv": net.stride_conv}
+    # of the ImageNet form's reference, timm, the first identity keeps its raw input
+    return {"first": first} if net.preactivation and net.stem == "cifar" else {}
 
 
 def _head(x, include_top, pooling, classes, activation, name: str):
     policy = keras.config.dtype_policy()
     half = policy.compute_dtype in ("float16", "bfloat16")
     dtype = "float32" if half else policy
-    options = {"data_format": NHWC, "dtype": dtype, "name": f"{name}.avgpool"}
+    options = {"data_format": NHWC, "dtype": dtype, "name": f"{name}-avgpool"}
     if include_top:
         x = layers.GlobalAveragePooling2D(**options)(x)
         dense = layers.Dense(
-            classes, activation=activation, dtype=dtype, name=f"{name}.fc"
+            classes, activation=activation, dtype=dtype, name=f"{name}-fc"
         )
         return dense(x)
     if pooling == "avg":
         return layers.GlobalAveragePooling2D(**options)(x)
     if pooling == "max":
-        options["name"] = f"{name}.maxpool.global"
+        options["name"] = f"{name}-maxpool-global"
         return layers.GlobalMaxPooling2D(**options)(x)
     return x
 
@@ -177,7 +184,7 @@ def _input(net: Architecture, include_top, input_tensor, input_shape, name):
         side = net.input_size if include_top else None
         input_shape = (side, side, 3)
     _check_shape(net, input_shape, "input_shape")
-    return keras.Input(tuple(input_shape), name=f"{name}.images")
+    return keras.Input(tuple(input_shape), name=f"{name}-images")
 
 
 def _check_shape(net: Architecture, shape, argument: str):

@@ -10,9 +10,13 @@ if TYPE_CHECKING:
 
 
 def named_variables(model: "keras.Model") -> dict[str, Any]:
-    """Every weight by its layer's name without the model's: `layer1.0.conv1/kernel`."""
+    """Every weight by its layer's name in the reference: `layer1.0.conv1/kernel`.
+
+    That is the layer's own without the model's, with dots for dashes.
+    """
+    prefix = f"{model.name}-"
     return {
-        f"{layer.name.removeprefix(model.name + '.')}/{variable.name}": variable
+        f"{layer.name.removeprefix(prefix).replace('-', '.')}/{variable.name}": variable
         for layer in model.layers
         for variable in layer.weights
     }
