@@ -1,0 +1,132 @@
+"""Writes counts.json: what the reference networks hold and do, and published figures.
+
+    python tests/golden/make_counts.py
+
+Needs what make_parity.py needs. The nets have shapes only, no values.
+"""
+
+import json
+from itertools import product
+from pathlib import Path
+
+import reference
+import torch
+from torch import nn
+
+IMAGENET = [
+    f"resnet{depth}{order}"
+    for depth, order in product((18, 34, 50, 101, 152, 200), ("", "_v1", "_v2"))
+] + ["plain18", "plain34"]
+CIFAR = [
+    form.format(depth)
+    for depth, form in product(
+        (8, 14, 20, 32, 44, 56, 110, 1202),
+        ("resnet{}", "resnet{}_b", "resnet{}_v2", "plain{}"),
+    )
+] + ["resnet164", "resnet164_v2", "resnet1001", "resnet1001_v2"]
+FORMS = ((IMAGENET, 1000, (224, 97)), (CIFAR, 10, (32, 33)))  # classes, picture sides
+
+# (model, what, figure, how its last digit came about)
+HE2015_TABLE1 = [
+    ("resnet18_v1", "multiply_adds", "1.8e9", "rounded"),
+    ("resnet34_v1", "multiply_adds", "3.6e9", "cut off"),
+    ("resnet50_v1", "multiply_adds", "3.8e9", "cut off"),
+    ("resnet101_v1", "multiply_adds", "7.6e9", "rounded"),
+    ("resnet152_v1", "multiply_adds", "11.3e9", "rounded"),
+]
+HE2015_TABLE6 = [
+    (f"resnet{depth}", "parameters", figure, "rounded")
+    for depth, figure in {
+        20: "0.27e6",
+        32: "0.46e6",
+        44: "0.66e6",
+        56: "0.85e6",
+        110: "1.7e6",
+        1202: "19.4e6",
+    }.items()
+]
+HE2016_TABLE4 = [  # with normalisation, ResNet-1001 has 10.33 million
+    (name, "parameters without normalization", figure, "rounded")
+    for name, figure in {
+        "resnet164": "1.7e6",
+        "resnet164_v2": "1.7e6",
+        "resnet1001": "10.2e6",
+        "resnet1001_v2": "10.2e6",
+    }.items()
+]
+
+
+def count(name: str, classes: int, sizes: tuple[int, ...]) -> dict:
+    """Parameters, statistics, and multiply-adds at each size, of a reference net."""
+    with torch.device("meta"):
+        net = reference.build(name, classes)
+        multiply_adds = {size: _multiply_adds(net, size) for size in sizes}
+    statistics = [
+        buffer.numel() for key, buffer in net.named_buffers() if "running" in key
+    ]
+    return {
+        "parameters": sum(one.numel() for one in net.parameters()),
+        "statistics": sum(statistics),
+        "multiply_adds": multiply_adds,
+        "source": reference.source(name),
+    }
+
+
+def _multiply_adds(net, size):
+    """Of the convolutions and the classifier, for one picture."""
+    counted = []
+
+    def see(module, _, output):
+        counted.append(output[0].numel() * module.weight[0].numel())
+
+    hooks = [
+        module.register_forward_hook(see)
+        for module in net.modules()
+        if isinstance(module, nn.Conv2d | nn.Linear)
+    ]
+    net(torch.empty(1, 3, size, size))
+    for hook in hooks:
+        hook.remove()
+    return sum(counted)
+
+
+def published() -> list[dict]:
+    """The papers' figures, and those that torchvision publishes with its weights."""
+    tables = {
+        "He2015, table 1": HE2015_TABLE1,
+        "He2015, table 6": HE2015_TABLE6,
+        "He2016, table 4": HE2016_TABLE4,
+        f"torchvision {reference.TORCHVISION}, weights' metadata": [
+            row for depth in (18, 34, 50, 101, 152) for row in _torchvision(depth)
+        ],
+    }
+    keys = ("model", "what", "figure", "digits")
+    return [
+        dict(zip(keys, row, strict=True)) | {"source": source}
+        for source, table in tables.items()
+        for row in table
+    ]
+
+
+def _torchvision(depth):
+    weights = getattr(reference.torchvision.models, f"ResNet{depth}_Weights")
+    meta = weights.IMAGENET1K_V1.meta
+    yield f"resnet{depth}", "parameters", str(meta["num_params"]), "rounded"
+    yield f"resnet{depth}", "multiply_adds", f"{meta['_ops']}e9", "rounded"
+
+
+def main() -> None:
+    models = {
+        name: count(name, classes, sizes)
+        for names, classes, sizes in FORMS
+        for name in names
+    }
+    parts = [f'"{name}": {json.dumps(row)}' for name, row in models.items()]
+    text = '{{"models": {{\n{}\n}},\n"published": [\n{}\n]}}\n'.format(
+        ",\n".join(parts), ",\n".join(map(json.dumps, published()))
+    )
+    Path(__file__).with_name("counts.json").write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,364 @@
+"""ONNX export: structure, parity in onnxruntime, metadata, and a proof that fails."""
+
+import json
+from collections import Counter
+
+import keras
+import numpy as np
+import onnx
+import pytest
+from conftest import randomize, tiny
+from keras import layers
+
+import keras_resnet
+from export import folding
+from export.onnx import export_onnx, main
+from export.runtime import Session
+from export.signature import make_signature
+from export.verify import ParityError, prove
+from keras_resnet.errors import InputError
+from keras_resnet.preprocessing import Preprocessing
+from keras_resnet.saving import Card
+
+TOLERANCE = 1e-5  # of the outputs' spread; float32 rounding measures below 3e-6
+NAMES = ("resnet8", "resnet8_b", "resnet8_v2", "plain8")
+SHRUNK = ("resnet18_v2", "resnet50", "resnet50_v1", "resnet50_v2", "resnet164_v2")
+
+
+def build(name, size=33, channels=3, activation=None):
+    architecture = tiny(name) if name in SHRUNK else name
+    model = keras_resnet.build(
+        architecture,
+        input_shape=(size, size + 2 if size else None, channels),
+        classes=7,
+        classifier_activation=activation,
+    )
+    randomize(model)
+    return model
+
+
+def export(model, folder, **options):
+    """Exports quietly; returns the session and the graph."""
+    path = folder / "model.onnx"
+    export_onnx(model, path, verbose=False, force=True, **options)
+    return Session(path, "cpu"), onnx.load(path).graph
+
+
+def assert_equal(actual, expected, tolerance=TOLERANCE):
+    expected = np.asarray(expected)
+    assert actual.shape == expected.shape
+    assert np.abs(actual - expected).max() <= tolerance * np.ptp(expected)
+
+
+def operators(graph):
+    return Counter(node.op_type for node in graph.node)
+
+
+@pytest.mark.parametrize("name", NAMES + SHRUNK)
+def test_every_form_is_small_and_equal(name, tmp_path, pictures):
+    model = build(name)
+    images = pictures(33, 35, 3, batch=3)
+    session, graph = export(model, tmp_path, output="logits")
+    assert_equal(session.run(images), model(images, training=False))
+    assert_equal(session.run(images[:1]), model(images[:1], training=False))
+    count = operators(graph)
+    assert count["Transpose"] == 1
+    assert not count["BatchNormalization"]
+    convolved = {n.output[0] for n in graph.node if n.op_type == "Conv"}
+    for node in graph.node:
+        if node.op_type == "Mul":  # normalisation that nothing could take in
+            uses = sum(node.input[0] in other.input for other in graph.node)
+            assert node.input[0] not in convolved or uses > 1
+    if not name.endswith("v2"):
+        assert not count["Mul"]
+    assert count["Pad"] == (2 if name in ("resnet8", "resnet8_v2") else 0)
+
+
+def test_input_output_and_metadata(tmp_path):
+    preprocessing = Preprocessing((33, 35), 1.0, "bilinear", (0.4,) * 3, (0.2,) * 3)
+    card = Card(tiny("resnet18"), tuple("abcdefg"), preprocessing)
+    path = tmp_path / "model.onnx"
+    metadata = export_onnx(build("resnet8"), path, card=card, verbose=False)
+    proto = onnx.load(path)
+    onnx.checker.check_model(proto, full_check=True)
+    assert [(one.domain, one.version) for one in proto.opset_import] == [("", 17)]
+    (images,), (output,) = proto.graph.input, proto.graph.output
+    axes = [d.dim_param or d.dim_value for d in images.type.tensor_type.shape.dim]
+    assert (images.name, axes) == ("images", ["batch", 33, 35, 3])
+    axes = [d.dim_param or d.dim_value for d in output.type.tensor_type.shape.dim]
+    assert (output.name, axes) == ("probabilities", ["batch", 7])
+
+    assert Session(path, "cpu").metadata == json.loads(json.dumps(metadata))
+    assert metadata["architecture"]["name"] == "tiny_resnet18"
+    shape = [None, 33, 35, 3]
+    assert metadata["input"] == {
+        "name": "images",
+        "shape": shape,
+        "dtype": "float32",
+        "layout": "nhwc",
+    }
+    assert metadata["output"] == {"name": "probabilities", "kind": "probabilities"}
+    assert metadata["labels"] == list("abcdefg")
+    assert Preprocessing.from_json(metadata["preprocessing"]) == preprocessing
+    assert metadata["preprocessing_baked_in"] is False
+    assert (metadata["precision"], metadata["opset"]) == ("float32", 17)
+    assert metadata["versions"]["onnx"] == onnx.__version__
+    parity = metadata["parity"]
+    assert parity["images"] == {"real": 0, "random": 12}
+    assert 0 <= parity["max_rel"] < TOLERANCE < parity["tolerance"]
+    assert parity["top1_agreement"] == 1
+    beside = json.loads((tmp_path / "model.onnx.parity.json").read_text())
+    assert beside == parity
+
+
+@pytest.mark.parametrize("activation", [None, "softmax"])
+def test_logits_and_probabilities_of_either_ending(activation, tmp_path, pictures):
+    model = build("resnet8", activation=activation)
+    images = pictures(33, 35, 3)
+    logits, _ = export(model, tmp_path, output="logits")
+    probabilities, _ = export(model, tmp_path, output="probabilities")
+    expected = np.asarray(model(images, training=False))
+    if activation is None:
+        assert_equal(logits.run(images), expected)
+        expected = np.asarray(keras.ops.softmax(expected))
+    assert_equal(probabilities.run(images), expected)
+    softmax = keras.ops.softmax(logits.run(images))
+    assert_equal(np.asarray(softmax), expected)
+
+
+@pytest.mark.parametrize("layout", ["nhwc", "nchw"])
+def test_preprocessing_is_baked_in(layout, tmp_path):
+    mean, std = (0.1, 0.4, 0.7), (0.2, 0.3, 0.4)
+    preprocessing = Preprocessing((33, 35), 1.0, "bilinear", mean, std)
+    card = Card(tiny("resnet18"), preprocessing=preprocessing)
+    model = build("resnet8")
+    images = np.random.default_rng(0).integers(0, 256, (3, 33, 35, 3), dtype=np.uint8)
+    session, graph = export(
+        model,
+        tmp_path,
+        card=card,
+        preprocess=True,
+        layout=layout,
+        output="logits",
+        images=images,
+    )
+    assert session.input_dtype == np.uint8
+    assert session.metadata["preprocessing_baked_in"] is True
+    assert session.metadata["parity"]["images"]["real"] == 3
+    assert operators(graph)["Transpose"] <= 1
+    expected = model((images / 255.0 - mean) / std, training=False)
+    if layout == "nchw":
+        images = images.transpose(0, 3, 1, 2).copy()
+    assert_equal(session.run(images), expected)
+
+
+@pytest.mark.parametrize("name", ["resnet8", "resnet18_v2"])
+def test_channels_first_input_needs_no_transpose(name, tmp_path, pictures):
+    model = build(name)
+    session, graph = export(model, tmp_path, layout="nchw", output="logits")
+    assert session.input_shape == (None, 3, 33, 35)
+    assert not operators(graph)["Transpose"]
+    images = pictures(33, 35, 3)
+    turned = images.transpose(0, 3, 1, 2).copy()
+    assert_equal(session.run(turned), model(images, training=False))
+
+
+@pytest.mark.parametrize("name", ["resnet8", "resnet50", "resnet50_v2"])
+def test_open_height_and_width(name, tmp_path, pictures):
+    model = build(name, size=None)
+    session, graph = export(model, tmp_path, output="logits")
+    axes = graph.input[0].type.tensor_type.shape.dim
+    assert [axis.dim_param for axis in axes[:3]] == ["batch", "height", "width"]
+    for size in (32, 45), (65, 64):
+        images = pictures(*size, 3)
+        assert_equal(session.run(images), model(images, training=False))
+    fixed, _ = export(model, tmp_path, input_size=(40, 33))
+    assert fixed.input_shape == (None, 40, 33, 3)
+
+
+@pytest.mark.parametrize("channels", [1, 4, 13])
+def test_any_number_of_channels(channels, tmp_path, pictures):
+    model = build("resnet8", channels=channels)
+    session, _ = export(model, tmp_path, output="logits")
+    images = pictures(33, 35, channels)
+    assert_equal(session.run(images), model(images, training=False))
+
+
+@pytest.mark.parametrize("opset", [13, 15])
+def test_older_opsets(opset, tmp_path, pictures):
+    model = build("resnet50_v2")
+    session, _ = export(model, tmp_path, opset=opset, output="logits")
+    assert session.metadata["opset"] == opset
+    images = pictures(33, 35, 3)
+    assert_equal(session.run(images), model(images, training=False))
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_a_mixed_precision_model_is_exported_in_float32(policy, tmp_path, pictures):
+    keras.config.set_dtype_policy(policy)
+    try:
+        mixed = build("resnet8")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    exact = build("resnet8")
+    exact.set_weights(mixed.get_weights())
+    session, _ = export(mixed, tmp_path, output="logits")
+    images = pictures(33, 35, 3)
+    assert session.metadata["precision"] == "float32"
+    assert_equal(session.run(images), exact(images, training=False))
+    # bfloat16 has 8 bits of mantissa, and eight layers of it add up.
+    assert_equal(session.run(images), mixed(images, training=False), 0.05)
+
+
+def odd_model():
+    """What the builders never make: biases, shared layers, branches, zero padding."""
+    images = keras.Input((21, 18, 3))
+    x = layers.Conv2D(4, 3, strides=2, padding="same")(images)
+    branch = layers.BatchNormalization()(x)  # x has two readers: it cannot be folded
+    x = layers.Add()([x, branch])
+    shared = layers.Conv2D(4, 3, padding="same")
+    x = layers.BatchNormalization()(shared(shared(x)))
+    x = layers.ZeroPadding2D(1)(x)  # zeros win against the negative ones
+    x = layers.MaxPooling2D(3, 2)(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.Dense(5)(x)
+    model = keras.Model(images, layers.Softmax()(x))
+    randomize(model)
+    return model
+
+
+def test_a_graph_that_folding_must_leave_alone(tmp_path, pictures):
+    model = odd_model()
+    session, graph = export(model, tmp_path)
+    images = pictures(21, 18, 3) - 1
+    assert_equal(session.run(images), model(images, training=False))
+    assert operators(graph)["Pad"] == 1
+
+
+def test_padding_with_minus_infinity_goes_into_the_pool(tmp_path, pictures):
+    model = build("resnet50_v2", size=64)
+    before = keras.Model(model.input, model.layers[1].output)
+    session, graph = export(model, tmp_path, output="logits")
+    (pool,) = (node for node in graph.node if node.op_type == "MaxPool")
+    assert onnx.helper.get_node_attr_value(pool, "pads") == [1, 1, 1, 1]
+    images = pictures(64, 66, 3) - 2
+    assert np.asarray(before(images)).min() < 0
+    assert_equal(session.run(images), model(images, training=False))
+
+
+def break_kernel(graph, _=None):
+    """Turns the first 3x3 kernel by half, as a wrong transposition would."""
+    for one in graph.initializer:
+        kernel = onnx.numpy_helper.to_array(one)
+        if kernel.shape[2:] == (3, 3):
+            turned = np.ascontiguousarray(kernel[:, :, ::-1, ::-1])
+            one.CopyFrom(onnx.numpy_helper.from_array(turned, one.name))
+            return
+
+
+@pytest.mark.parametrize("output", ["logits", "probabilities"])
+def test_a_turned_kernel_fails_the_proof(output, tmp_path):
+    model = build("resnet8")
+    signature = make_signature(model, output=output)
+    path = tmp_path / "model.onnx"
+    export_onnx(model, path, output=output, verbose=False)
+    prove(signature, Session(path, "cpu").run)
+    proto = onnx.load(path)
+    break_kernel(proto.graph)
+    onnx.save(proto, path)
+    with pytest.raises(ParityError, match="differs from the model"):
+        prove(signature, Session(path, "cpu").run)
+
+
+def test_a_failed_proof_leaves_nothing_and_harms_nothing(tmp_path, monkeypatch):
+    fold = folding.fold
+
+    def fold_wrongly(graph, weights):
+        fold(graph, weights)
+        break_kernel(graph)
+
+    path = tmp_path / "model.onnx"
+    monkeypatch.setattr(folding, "fold", fold_wrongly)
+    with pytest.raises(ParityError):
+        export_onnx(build("resnet8"), path, verbose=False)
+    assert not list(tmp_path.iterdir())
+    path.write_text("earlier")
+    with pytest.raises(ParityError):
+        export_onnx(build("resnet8"), path, force=True, verbose=False)
+    assert [one.name for one in tmp_path.iterdir()] == ["model.onnx"]
+    assert path.read_text() == "earlier"
+
+
+def test_a_tolerance_below_rounding_fails(tmp_path):
+    with pytest.raises(ParityError, match="1e-12"):
+        export(build("resnet8"), tmp_path, tolerance=1e-12)
+
+
+def test_without_proof(tmp_path):
+    session, _ = export(build("resnet8"), tmp_path, verify=False)
+    assert session.metadata["parity"] is None
+    assert [one.name for one in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_bad_arguments(tmp_path):
+    model = build("resnet8")
+    for options, message in (
+        ({"opset": 18}, "opset=18.*17, 15, 13"),
+        ({"layout": "chw"}, "layout='chw'.*nchw"),
+        ({"output": "labels"}, "output='labels'.*logits"),
+        ({"input_size": (64, 64)}, "input_size=64x64.*33x35"),
+        ({"preprocess": True}, "preprocess"),
+        ({"images": np.zeros((2, 8, 8, 3), "uint8")}, "uint8 of"),
+    ):
+        with pytest.raises(InputError, match=message):
+            export(model, tmp_path, **options)
+    with pytest.raises(InputError, match=r"ends in \.onnx"):
+        export_onnx(model, tmp_path / "model.pb")
+    assert not list(tmp_path.iterdir())
+
+
+def test_sizes_that_an_open_model_cannot_take(tmp_path):
+    images = keras.Input((None, None, 3))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(3, 5)(images))
+    model = keras.Model(images, layers.Dense(2)(x))
+    for size in (4, 8), (0, 8):
+        with pytest.raises(InputError, match=rf"input_size={size[0]}x8"):
+            export(model, tmp_path, input_size=size)
+
+
+def test_outputs_that_overflow(tmp_path):
+    model = build("resnet8")
+    for layer in model.layers:
+        if isinstance(layer, layers.Conv2D):
+            layer.kernel.assign(layer.kernel * 1e20)
+    with pytest.raises(InputError, match="NaN or infinite outputs"):
+        export(model, tmp_path)
+
+
+def test_the_command_line(tmp_path, capsys):
+    path = tmp_path / "deep" / "model.onnx"
+    words = ["resnet8", "--out", str(path), "--input-size", "16", "18"]
+    main(words)
+    printed = capsys.readouterr().out
+    for step in ("loading", "converting", "folding", "checking", "proving"):
+        assert step in printed
+    assert "no real and 12 random images" in printed
+    assert Session(path, "cpu").input_shape == (None, 16, 18, 3)
+    with pytest.raises(InputError, match="exists already"):
+        main(words)
+    main([*words, "--force", "--no-verify", "--layout", "nchw", "--opset", "15"])
+    assert Session(path, "cpu").input_shape == (None, 3, 16, 18)
+    # The replaced file's figures would speak for a file that was not proven.
+    assert [one.name for one in path.parent.iterdir()] == ["model.onnx"]
+
+
+def test_keras_applications(tmp_path, pictures):
+    model = keras.applications.ResNet50(
+        weights=None, input_shape=(32, 32, 3), classes=7
+    )
+    randomize(model)
+    session, graph = export(model, tmp_path)
+    images = pictures(32, 32, 3)
+    assert_equal(session.run(images), model(images, training=False), 1e-4)
+    assert operators(graph)["Conv"] == 53
+    assert not operators(graph)["Mul"]
