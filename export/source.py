@@ -79,13 +79,14 @@ def _load_file(path: Path, flags: Flags) -> dict:
 
 
 def _load_name(flags: Flags) -> dict:
+    from keras_resnet.architectures import get_architecture
+
+    architecture = get_architecture(flags.source)  # refuses before the slow imports
     import keras
 
-    from keras_resnet.architectures import get_architecture
     from keras_resnet.model import build
     from keras_resnet.saving import Card
 
-    architecture = get_architecture(flags.source)
     size = flags.input_size or (architecture.input_size,) * 2
     keras.utils.set_random_seed(0)
     model = build(architecture, input_shape=(*size, 3), classifier_activation=None)

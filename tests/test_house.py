@@ -23,7 +23,10 @@ MAY_IMPORT = {  # module of keras_resnet -> modules of keras_resnet
     "model": {"architectures", "blocks", "layers", "weights"},
     "applications": {"architectures", "model"},
 }
-EXPORT_WITHOUT_KERAS = ("runtime", "benchmark", "fingerprint", "picture")
+EXPORT_WITHOUT_KERAS = (
+    *("runtime", "providers", "benchmark", "measure"),
+    *("fingerprint", "results", "picture"),
+)
 
 
 def imports(path: Path) -> set[str]:
