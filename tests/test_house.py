@@ -11,7 +11,8 @@ SOURCES = sorted(
     for room in ("keras_resnet", "export", "benchmarks")
     for path in (ROOT / room).rglob("*.py")
 )
-FREE = {"errors", "files", "command"}  # standard library (and tyro): open to all
+# Open to all: the standard library and tyro are all that these need.
+FREE = {"errors", "files", "command", "depth"}
 MAY_IMPORT = {  # module of keras_resnet -> modules of keras_resnet
     "architectures": set(),
     "arithmetic": {"architectures"},

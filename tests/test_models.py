@@ -268,3 +268,18 @@ def test_model_trains(pictures):
     images, labels = pictures(8, 8, 3, batch=6), np.arange(6) % 3
     losses = [model.train_on_batch(images, labels) for _ in range(20)]
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.slow
+def test_the_deepest_network_builds_saves_and_loads(tmp_path):
+    """4,210 layers: deeper than Python's recursion limit."""
+    code = (
+        "import keras_resnet as k; m = k.ResNet1202(); assert len(m.layers) > 4000; "
+        f"k.save_model(m, {str(tmp_path / 'deep.keras')!r})"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    code = (
+        "import keras_resnet as k; "
+        f"assert len(k.load_model({str(tmp_path / 'deep.keras')!r}).layers) > 4000"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

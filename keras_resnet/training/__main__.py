@@ -87,15 +87,15 @@ def read(words: Sequence[str]) -> Command:
     # What the defaults depend on has to be known before `--help` can show them.
     plain = [word for word in words if word not in ("-h", "--help")]
     asked = _parse(plain, set=RECIPES["cifar"]())
-    record = {}
+    settings = {}
     if asked.resume and asked.folder.exists():
         record = read_record(asked.folder)
-        record = {key: record[key] for key in ("model", "data", "xla", "precision")}
-        recipe = Recipe.from_json(read_record(asked.folder)["recipe"])
-    if asked.recipe or not record:
-        recipe = RECIPES[asked.recipe or _default_recipe(asked)]
-        recipe = recipe(_parse(plain, set=recipe()).set.batch_size)
-    return _parse(words, set=recipe, **record)
+        recipe = Recipe.from_json(record["recipe"])
+        settings = {key: record[key] for key in ("model", "data", "xla", "precision")}
+    if asked.recipe or not settings:
+        make = RECIPES[asked.recipe or _default_recipe(asked)]
+        recipe = make(_parse(plain, set=make()).set.batch_size)
+    return _parse(words, set=recipe, **settings)
 
 
 def expand(words: Sequence[str]) -> list[str]:

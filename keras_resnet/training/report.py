@@ -89,7 +89,6 @@ def _cpu_name() -> str:
 def draw_curves(path: Path, state: "State", title: str) -> None:
     """Loss and accuracy over the epochs, as a PNG; the best epoch is marked."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogFormatter
 
     epochs = [row["epoch"] for row in state.history]
     figure = Figure(figsize=(10, 4), dpi=120, layout="constrained")
@@ -106,8 +105,6 @@ def draw_curves(path: Path, state: "State", title: str) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("cross entropy")
     panels[0].set_yscale("log")
-    panels[0].yaxis.set_major_formatter(LogFormatter())
-    panels[0].yaxis.set_minor_formatter(LogFormatter())
     panels[0].legend(frameon=False)
     panels[1].set_ylabel("accuracy (%)")
     panels[1].set_title(

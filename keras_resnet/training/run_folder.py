@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from keras_resnet.training.data import Data
 
 RECORD, SAMPLES, REPORT = "recipe.json", "validation.npz", "report.json"
+KEYS = ("model", "data", "recipe", "xla", "precision", "pictures")  # of the record
 SAMPLE_COUNT = 64  # validation pictures that an export is proved on
 
 
@@ -50,9 +51,12 @@ def read_record(out: Path) -> dict:
     if not path.is_file():
         raise InputError(f"{out} holds no run to resume: it has no {RECORD}.")
     try:
-        return json.loads(path.read_text())
+        record = json.loads(path.read_text())
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON ({error}).") from error
+    if missing := {*KEYS} - {*record}:
+        raise InputError(f"{path} records no {', '.join(sorted(missing))}.")
+    return record
 
 
 def begin(out: Path, record: dict, data: "Data") -> None:

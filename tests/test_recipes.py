@@ -1,0 +1,158 @@
+"""Recipes, the command line that changes them, and the optimizer made from them."""
+
+from dataclasses import replace
+
+import keras
+import pytest
+
+from keras_resnet.errors import InputError
+from keras_resnet.training.__main__ import read
+from keras_resnet.training.optimizer import make_optimizer, make_schedule
+from keras_resnet.training.recipes import RECIPES, Recipe, default_recipe
+
+# Recipes and the command line
+
+
+def test_the_recipe_follows_the_data_the_model_and_the_batch_size():
+    words = ["--model", "resnet20", "--data"]
+    assert read([*words, "digits"]).set == RECIPES["digits"]()
+    assert read([*words, "cifar10"]).set == RECIPES["cifar"]()
+    assert read([*words, "folder:photos"]).set == RECIPES["photos"]()
+    assert read(["--model", "resnet50", "--data", "imagenet2012"]).set == (
+        RECIPES["imagenet"]()
+    )
+    doubled = read([*words, "cifar10", "--set", "batch_size=256"]).set
+    assert doubled == replace(RECIPES["cifar"](), batch_size=256, learning_rate=0.2)
+    assert read([*words, "digits", "--recipe", "cifar"]).set == RECIPES["cifar"]()
+
+
+def test_set_takes_every_kind_of_value():
+    changes = "epochs=3 learning_rate=2e-1 nesterov=true drops=0.25,0.5 schedule=step"
+    words = ["--model", "resnet20", "--data", "digits"]
+    for change in f"{changes} image_size=16".split():
+        words += ["--set", change]
+    changed = read([*words, "--set=flip=false"]).set
+    assert changed == replace(
+        RECIPES["digits"](),
+        epochs=3,
+        learning_rate=0.2,
+        nesterov=True,
+        drops=(0.25, 0.5),
+        schedule="step",
+        image_size=16,
+        flip=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "wanted"),
+    [
+        ("epoch=3", "Did you mean 'epochs'?"),
+        ("epochs", "KEY=VALUE is needed"),
+        ("epochs=three", "'three'"),
+        ("epochs=0", "epochs=0: must be 1 or more"),
+        ("momentum=1", "momentum=1.0: must be 0 or more and below 1"),
+        ("learning_rate=-1", "learning_rate=-1.0: must be more than 0"),
+        ("drops=0.7,0.5", "rising shares"),
+        ("schedule=linear", "'cosine', 'step'"),
+        ("nesterov=maybe", "'True', 'False'"),
+    ],
+)
+def test_a_wrong_value_is_one_clear_line(word, wanted):
+    with pytest.raises(InputError) as caught:
+        read(["--model", "resnet20", "--data", "digits", "--set", word])
+    assert wanted in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_recipe_or_model_is_refused():
+    with pytest.raises(InputError, match="'cifar'"):
+        read(["--model", "resnet20", "--data", "digits", "--recipe", "cifr"])
+    with pytest.raises(InputError, match="Did you mean"):
+        default_recipe("resnet21", "digits")
+
+
+def test_help_shows_every_key_with_the_defaults_of_the_recipe(capsys):
+    with pytest.raises(SystemExit) as stop:
+        read(["--model", "resnet50", "--data", "imagenet2012", "--help"])
+    shown = capsys.readouterr().out
+    assert stop.value.code == 0
+    for key in Recipe.__dataclass_fields__:
+        assert f"--set.{key.replace('_', '-')}" in shown
+    assert "(default: 90)" in shown
+
+
+# Optimizer
+
+
+def test_the_step_schedule_is_the_papers():
+    recipe = replace(RECIPES["cifar"](), warmup=0.0)
+    schedule = make_schedule(recipe, 64_000)
+    known = {0: 0.1, 31_999: 0.1, 32_000: 0.01, 47_999: 0.01, 48_000: 0.001}
+    for step, rate in known.items():
+        assert float(schedule(step)) == pytest.approx(rate)
+
+
+def test_both_schedules_warm_up_from_zero_to_the_peak():
+    for schedule in ("step", "cosine"):
+        recipe = replace(RECIPES["cifar"](), schedule=schedule, warmup=0.1)
+        rate = make_schedule(recipe, 1000)
+        assert [float(rate(step)) for step in (0, 50, 100)] == pytest.approx(
+            [0, 0.05, 0.1]
+        )
+    assert float(rate(550)) == pytest.approx(0.05)  # half the cosine
+    assert float(rate(1000)) == pytest.approx(0, abs=1e-9)
+
+
+def test_the_schedule_survives_serialisation():
+    rate = make_schedule(RECIPES["imagenet"](), 900)
+    schedules = keras.optimizers.schedules
+    again = schedules.deserialize(schedules.serialize(rate))
+    for step in (10, 49, 299, 300, 600, 899):
+        assert float(again(step)) == float(rate(step))
+
+
+def after_two_steps(**changes):
+    """A kernel and a bias of ones after two steps along constant gradients of 2."""
+    recipe = replace(
+        RECIPES["cifar"](),
+        schedule="step",
+        drops=(),
+        warmup=0.0,
+        learning_rate=0.1,
+        weight_decay=0.5,
+        **changes,
+    )
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    for variable in model.variables:
+        variable.assign(keras.ops.ones_like(variable))
+    optimizer = make_optimizer(recipe, model, steps_per_epoch=1)
+    for _ in range(2):
+        gradients = [
+            keras.ops.full(variable.shape, 2.0) for variable in model.variables
+        ]
+        optimizer.apply(gradients, model.trainable_variables)
+    return [float(variable.numpy().item()) for variable in model.variables]
+
+
+def reference(l2=0.0, decoupled=0.0):
+    """The same by hand: PyTorch's SGD (L2), and w -= lr * decay * w (decoupled)."""
+    weight, velocity = 1.0, 0.0
+    for _ in range(2):
+        gradient = 2.0 + l2 * weight
+        weight -= 0.1 * decoupled * weight
+        velocity = 0.9 * velocity + gradient
+        weight -= 0.1 * velocity
+    return weight
+
+
+def test_weight_decay_is_l2_or_decoupled_and_spares_vectors_where_asked():
+    both, l2, decoupled = reference(), reference(l2=0.5), reference(decoupled=0.5)
+    for flag, decayed in ((False, l2), (True, decoupled)):
+        assert after_two_steps(decoupled=flag, decay_norms=True) == pytest.approx(
+            [decayed, decayed]
+        )
+        assert after_two_steps(decoupled=flag, decay_norms=False) == pytest.approx(
+            [decayed, both]
+        )
+    assert len({round(value, 4) for value in (both, l2, decoupled)}) == 3
