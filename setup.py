@@ -24,6 +24,7 @@ setup(
     install_requires=[
         "keras>=3.15",  # the models
         "tensorflow>=2.21",  # training, data pipelines, SavedModel
+        "tensorboard>=2.20",  # Keras's callback writes through it; TF leaves it out
         "tensorflow-datasets>=4.9.10",  # data sets
         "importlib_resources>=6; python_version < '3.12'",  # undeclared by TFDS
         "scikit-learn>=1.6",  # the embedded digits
