@@ -22,8 +22,10 @@ MOMENTUM = 0.9  # 1 - 0.1, torch's default in Keras's sense
 def convolution(x, filters: int, kernel: int, stride: int = 1, *, name: str):
     """A convolution without bias, padded by kernel // 2 on every side.
 
-    The weights are drawn from a normal distribution with variance 2 / fan_out (He
-    et al. 2015, "Delving Deep into Rectifiers", eq. 14; as torchvision has it).
+    The weights have the variance 2 / fan_out (He et al. 2015, "Delving Deep into
+    Rectifiers", eq. 14), as in torchvision. They are drawn uniformly, as
+    keras.applications draws: with a normal distribution, building ResNet-152 took a
+    quarter longer.
     """
     if kernel > 1 and stride > 1:
         pad = layers.ZeroPadding2D(
@@ -40,7 +42,7 @@ def convolution(x, filters: int, kernel: int, stride: int = 1, *, name: str):
         data_format=NHWC,
         use_bias=False,
         kernel_initializer=keras.initializers.VarianceScaling(
-            2.0, "fan_out", "untruncated_normal"
+            2.0, "fan_out", "uniform"
         ),
         name=name,
     )(x)

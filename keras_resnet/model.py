@@ -9,7 +9,6 @@ from keras import layers
 from keras_resnet import blocks
 from keras_resnet.architectures import Architecture, get_architecture
 from keras_resnet.blocks import NHWC
-from keras_resnet.depth import allow_depth
 from keras_resnet.errors import InputError
 from keras_resnet.layers import LowestPadding2D
 from keras_resnet.weights import load_weights
@@ -69,7 +68,6 @@ def build(
     x = _stages(x, architecture, name)
     x = _head(x, include_top, pooling, classes, classifier_activation, name)
 
-    allow_depth()
     sources = keras.utils.get_source_inputs(inputs)
     model = keras.Model(sources[0] if len(sources) == 1 else sources, x, name=name)
     if weights is not None:

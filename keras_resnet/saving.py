@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_resnet.architectures import Architecture
-from keras_resnet.depth import allow_depth
 from keras_resnet.errors import InputError
 from keras_resnet.files import write_beside
 from keras_resnet.preprocessing import Preprocessing
@@ -108,7 +107,6 @@ def load_model(path: str | os.PathLike, *, compile: bool = False) -> "keras.Mode
 
     import keras_resnet.layers  # noqa: F401  registers them
 
-    allow_depth()
     try:
         return keras.models.load_model(path, compile=compile, safe_mode=True)
     except Exception as error:  # a file can be wrong in any way

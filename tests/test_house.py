@@ -12,7 +12,7 @@ SOURCES = sorted(
     for path in (ROOT / room).rglob("*.py")
 )
 # Open to all: the standard library and tyro are all that these need.
-FREE = {"errors", "files", "command", "depth"}
+FREE = {"errors", "files", "command"}
 MAY_IMPORT = {  # module of keras_resnet -> modules of keras_resnet
     "architectures": set(),
     "arithmetic": {"architectures"},
