@@ -180,6 +180,15 @@ def test_a_loss_that_diverges_names_what_to_change(data, tmp_path):
         train(NET, data, recipe, tmp_path / "run")
 
 
+def test_too_large_a_batch_names_itself(data, tmp_path, monkeypatch):
+    def fit(*_, **__):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
+
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    with pytest.raises(InputError, match=f"batch_size={QUICK.batch_size} .* memory"):
+        train(NET, data, QUICK, tmp_path / "run")
+
+
 def test_an_existing_folder_is_refused_and_left_alone(data, tmp_path):
     out = tmp_path / "precious"
     out.mkdir()

@@ -221,7 +221,7 @@ def _headline(run: _Run, state: State) -> str:
     )
 
 
-def _fit(run: _Run, state: State, progress: Progress) -> bool:
+def _fit(run: _Run, state: State, progress: Progress) -> bool | None:
     """Fits the epochs that are left.
 
     Returns:
@@ -250,6 +250,11 @@ def _fit(run: _Run, state: State, progress: Progress) -> bool:
         )
     except DivergedError as diverged:
         raise InputError(_advice(run, diverged)) from diverged
+    except tf.errors.ResourceExhaustedError as error:
+        raise InputError(
+            f"batch_size={recipe.batch_size} of {run.architecture.name} does not fit "
+            "into memory: begin a new run with a smaller one."
+        ) from error
     except tf.errors.OpError as error:
         if str(tensorboard) not in error.message:
             raise

@@ -35,8 +35,10 @@ def _refusal() -> str:
     return "Keras does not support it for this model on this system"
 
 
-def step_is_compiled(model: keras.Model, batches) -> bool:
+def step_is_compiled(model: keras.Model, batches) -> bool | None:
     """Whether the training step that ran was compiled: looked up in its graph.
+
+    None where this version of Keras keeps the graph elsewhere.
 
     Args:
         model: after `fit`.
@@ -46,7 +48,10 @@ def step_is_compiled(model: keras.Model, batches) -> bool:
         return bool(model.jit_compile)
     # Keras keeps the traced function in a closure; the lookup traces nothing anew.
     variables = inspect.getclosurevars(model.train_function).nonlocals
-    traced = variables["multi_step_on_iterator"].get_concrete_function(iter(batches))
+    step = variables.get("multi_step_on_iterator")
+    if step is None:
+        return None
+    traced = step.get_concrete_function(iter(batches))
     return any(
         "_XlaMustCompile" in operation.node_def.attr
         and operation.get_attr("_XlaMustCompile")
