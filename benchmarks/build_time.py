@@ -36,8 +36,8 @@ def main() -> None:
     import keras
 
     import keras_resnet
-    from export.fingerprint import fingerprint
     from export.measure import Candidate, measure, table
+    from keras_resnet.fingerprint import fingerprint
 
     def clean():
         keras.backend.clear_session()

@@ -67,8 +67,8 @@ def main(args: Sequence[str] | None = None) -> None:
     refuse_results(flags.out, flags.force)
     import tensorflow as tf
 
-    from export.fingerprint import fingerprint
     from export.measure import measure, table
+    from keras_resnet.fingerprint import fingerprint
 
     tf.config.threading.set_intra_op_parallelism_threads(flags.threads)
     machine = fingerprint()

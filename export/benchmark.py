@@ -15,13 +15,13 @@ from typing import Annotated, Any
 import numpy as np
 from tyro.conf import Positional
 
-from export.fingerprint import fingerprint, sha256
 from export.measure import Candidate, measure, table
 from export.providers import AUTO, provider_names, short_name, why_not
 from export.results import refuse_results, write_results
 from export.runtime import Session
 from keras_resnet.command import parse, run
 from keras_resnet.errors import InputError
+from keras_resnet.fingerprint import fingerprint, sha256
 
 
 def benchmark(

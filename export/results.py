@@ -42,7 +42,7 @@ def write_results(
     Args:
         rows: as `export.measure.measure` returns them.
         base: path without the suffix.
-        machine: of `export.fingerprint.fingerprint`; it stands in every row.
+        machine: of `keras_resnet.fingerprint.fingerprint`; it stands in every row.
         force: replace what is there.
 
     Returns:

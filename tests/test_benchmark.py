@@ -12,10 +12,10 @@ from onnx_files import write_model
 
 from export import measure as measuring
 from export.benchmark import benchmark, main
-from export.fingerprint import fingerprint
 from export.measure import Candidate, measure, samples_for, statistics, table
 from export.providers import why_not
 from keras_resnet.errors import InputError
+from keras_resnet.fingerprint import fingerprint
 
 QUICK = {
     "warmup_seconds": 0,

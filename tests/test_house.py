@@ -11,8 +11,8 @@ SOURCES = sorted(
     for room in ("keras_resnet", "export", "benchmarks")
     for path in (ROOT / room).rglob("*.py")
 )
-# Open to all: the standard library and tyro are all that these need.
-FREE = {"errors", "files", "command"}
+# Open to all: beside the standard library they need tyro or psutil at most.
+FREE = {"errors", "files", "command", "fingerprint"}
 MAY_IMPORT = {  # module of keras_resnet -> modules of keras_resnet
     "architectures": set(),
     "arithmetic": {"architectures"},
@@ -26,7 +26,7 @@ MAY_IMPORT = {  # module of keras_resnet -> modules of keras_resnet
 }
 EXPORT_WITHOUT_KERAS = (
     *("runtime", "providers", "benchmark", "measure"),
-    *("fingerprint", "results", "picture"),
+    *("results", "picture"),
 )
 
 

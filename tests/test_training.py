@@ -59,7 +59,7 @@ def test_a_run_leaves_everything_that_was_promised(finished):
     assert report["xla"]["asked"] == "auto"
     assert report["xla"]["compiled"] is False
     assert report["results"]["training_images_per_second"] > 0
-    assert report["surroundings"]["versions"]["keras"] == keras.__version__
+    assert report["machine"]["keras"] == keras.__version__
     assert report["recipe"]["seed"] == 0
 
 
@@ -203,7 +203,7 @@ def test_an_existing_folder_is_refused_and_left_alone(data, tmp_path):
 @pytest.mark.parametrize(
     ("model", "changes", "wanted"),
     [
-        ("resnet18", {}, "32"),  # pictures of 8 pixels, a network that halves 5 times
+        ("resnet18", {}, "set image_size"),  # 8 pixels a side, halved 5 times
         ("resnet8", {"xla": "perhaps"}, "'auto', 'on', 'off'"),
         ("resnet8", {"precision": "float8"}, "'mixed_bfloat16'"),
         ("resnet21", {}, "Did you mean"),

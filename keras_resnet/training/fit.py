@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_resnet.architectures import Architecture, get_architecture
 from keras_resnet.errors import InputError
+from keras_resnet.fingerprint import fingerprint
 from keras_resnet.model import build
 from keras_resnet.saving import Card
 from keras_resnet.training import report, run_folder
@@ -153,6 +154,13 @@ def _compile(
     architecture: Architecture, data: Data, recipe: Recipe, xla: str, precision: str
 ) -> keras.Model:
     """The network with its first weights, its loss and its optimizer."""
+    if min(data.image_size) < architecture.total_stride:
+        height, width = data.image_size
+        raise InputError(
+            f"pictures of {data.name!r} are {height}x{width}, and {architecture.name} "
+            f"needs {architecture.total_stride} pixels a side: set image_size, or "
+            "choose a model for smaller pictures, such as resnet20."
+        )
     steps = data.steps_per_epoch(recipe.batch_size)
     keras.utils.set_random_seed(recipe.seed)
     with _dtype_policy(precision):
@@ -201,7 +209,9 @@ def _run(run: _Run) -> None:
         "xla": xla | {"explanation": explain(xla["asked"], run.network)},
         "first_step_seconds": progress.first_step_seconds,
         "results": report.results(state),
-        "surroundings": report.surroundings(),
+        "backend": keras.backend.backend(),
+        "devices": keras.distribution.list_devices(),
+        "machine": fingerprint(),
     }
     report.write_json(run.out / run_folder.REPORT, record)
     print(

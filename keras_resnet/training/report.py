@@ -2,11 +2,6 @@
 
 import csv
 import json
-import os
-import platform
-import re
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -18,7 +13,6 @@ if TYPE_CHECKING:
 
 LOG, CURVES = "log.csv", "curves.png"
 COLUMNS = ("epoch", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy")
-PACKAGES = ("keras", "tensorflow", "jax", "tensorflow-datasets", "numpy")
 
 
 def write_json(path: Path, record: dict) -> None:
@@ -47,43 +41,6 @@ def results(state: "State") -> dict:
         "training_images_per_second": median(speeds) if speeds else None,
         "wall_seconds": sum(row["seconds"] for row in state.timing),
     }
-
-
-def surroundings() -> dict:
-    """The machine and the versions that a run depends on."""
-    import keras
-    import psutil
-
-    return {
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "platform": platform.platform(),
-        "cpu": _cpu_name(),
-        "cpu_count": os.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "devices": keras.distribution.list_devices(),
-        "backend": keras.backend.backend(),
-        "versions": {"python": platform.python_version()} | _versions(),
-    }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # jax is optional
-            continue
-    return found
-
-
-def _cpu_name() -> str:
-    """The processor's name; its architecture where the system does not tell."""
-    try:
-        described = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.processor() or platform.machine()
-    named = re.search(r"model name\s*:\s*(.+)", described)
-    return named[1] if named else platform.machine()
 
 
 def draw_curves(path: Path, state: "State", title: str) -> None:

@@ -1,4 +1,4 @@
-"""Which machine and which versions a measurement was made with."""
+"""Which machine and which versions a result was made with. Imports none of them."""
 
 import hashlib
 import os
@@ -11,7 +11,10 @@ from typing import Any
 
 import psutil
 
-PACKAGES = ("numpy", "onnxruntime-gpu", "onnxruntime", "tensorflow", "keras")
+PACKAGES = (
+    *("keras", "tensorflow", "jax", "torch", "tensorflow-datasets", "numpy"),
+    *("onnxruntime-gpu", "onnxruntime"),
+)
 
 
 def fingerprint() -> dict[str, Any]:
