@@ -39,10 +39,10 @@ setup(
         "psutil>=6",  # the machine's fingerprint beside a latency
     ],
     extras_require={
-        "cuda": [  # what a machine with an NVIDIA GPU adds
-            "tensorflow[and-cuda]>=2.21",
-            "onnxruntime-gpu[cuda,cudnn]>=1.24",
-        ],
+        # What an NVIDIA GPU adds. Two, since TensorFlow brings CUDA 12 and onnxruntime
+        # CUDA 13: an environment for training, and one for measuring.
+        "cuda": ["tensorflow[and-cuda]>=2.21"],
+        "onnx-cuda": ["onnxruntime-gpu[cuda,cudnn]>=1.24"],
         "dev": [
             "pytest>=8.3",  # tests
             "pytest-timeout>=2.3",  # a hanging test fails
