@@ -5,7 +5,7 @@ Importing this module imports no Keras; calling a function does.
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from keras_resnet.architectures import get_architecture
+from keras_resnet.architectures import PAPERS, get_architecture
 
 if TYPE_CHECKING:
     import keras
@@ -14,6 +14,7 @@ _DOCUMENTATION = """{title}
 
     Blocks are {blocks} a stage, {block}{order}; shortcut {shortcut}.
     Source: {source}.
+    {paper}.
 
     Args:
         include_top: whether to end in the classifier.
@@ -91,6 +92,9 @@ def _application(public_name: str, name: str) -> Application:
         order=", pre-activation" if architecture.preactivation else "",
         shortcut=architecture.shortcut,
         source=architecture.source,
+        paper="; ".join(
+            f"{k}: {v}" for k, v in PAPERS.items() if k in architecture.source
+        ),
         size=architecture.input_size,
         stride=architecture.total_stride,
         classes=architecture.classes,

@@ -1,11 +1,7 @@
 """The table of architectures: what a name stands for. Standard library only.
 
 A row is an `Architecture`; a variant is a row derived from another with
-`dataclasses.replace`. Sources, cited by the rows:
-
-He2015: "Deep Residual Learning for Image Recognition", arXiv:1512.03385.
-He2016: "Identity Mappings in Deep Residual Networks", arXiv:1603.05027, and its
-    published code, KaimingHe/resnet-1k-layers.
+`dataclasses.replace`. The rows cite `PAPERS`.
 """
 
 import fnmatch
@@ -13,6 +9,12 @@ import re
 from dataclasses import dataclass, replace
 
 from keras_resnet.errors import InputError, closest
+
+PAPERS = {
+    "He2015": '"Deep Residual Learning for Image Recognition", arXiv:1512.03385',
+    # and its published code, KaimingHe/resnet-1k-layers
+    "He2016": '"Identity Mappings in Deep Residual Networks", arXiv:1603.05027',
+}
 
 
 @dataclass(frozen=True)

@@ -49,3 +49,33 @@ def pictures():
         return generator.normal(size=(batch, *shape)).astype("float32")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    """A folder of TFDS data sets, where `assorted_pictures` spreads over four files."""
+    import tensorflow_datasets as tfds
+    from data_sets import AssortedPictures
+
+    folder = tmp_path_factory.mktemp("tensorflow_datasets")
+    four = tfds.download.DownloadConfig(num_shards=4)
+    AssortedPictures(data_dir=folder).download_and_prepare(download_config=four)
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Ten pictures of cats and ten of dogs, in every accepted format."""
+    from data_sets import write_picture
+
+    root = tmp_path / "photos"
+    for index in range(10):
+        write_picture(root / f"cats/{index}.jpg", seed=index)
+        write_picture(root / f"dogs/{index}.png", seed=index)
+    write_picture(root / "cats/grey.JPEG", channels=1)
+    write_picture(root / "cats/deep/grey.png", channels=1)
+    write_picture(root / "dogs/transparent.png", channels=4)
+    (root / "dogs/notes.txt").write_text("no picture")
+    (root / "dogs/.hidden.jpg").write_text("no picture either")
+    (root / ".cache").mkdir()
+    return root

@@ -179,7 +179,9 @@ def _prepare(spec: str, builder: tfds.core.DatasetBuilder) -> None:
     advice = "prepare it where there is a network, and name its folder with --data-dir"
     config = None
     with tempfile.TemporaryDirectory() as scratch:
-        if builder.name == "fashion_mnist":
+        if builder.name == "digits":
+            advice = "name a folder that can be written to with --data-dir"
+        elif builder.name == "fashion_mnist":
             advice = f"install Debian's package {fashion_mnist.PACKAGE}, or {advice}"
             if fashion_mnist.installed():
                 fashion_mnist.restore(Path(scratch))
