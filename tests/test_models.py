@@ -187,6 +187,19 @@ def test_weights_from_a_saved_file(tmp_path, pictures):
     np.testing.assert_array_equal(features(images), expected(images))
 
 
+def test_weights_behind_layers_of_ones_own(tmp_path, pictures):
+    net = tiny("resnet50")
+    model = build(net, classes=5)
+    randomize(model)
+    model.save(tmp_path / "a.keras")
+    images = keras.Input((64, 64, 1))
+    x = keras.layers.Conv2D(3, 1, name="colour")(images)
+    joined = build(net, input_tensor=x, classes=5, weights=tmp_path / "a.keras")
+    coloured = joined.get_layer("colour")(pictures(64, 64, 1))
+    expected = model(coloured)
+    np.testing.assert_allclose(joined(pictures(64, 64, 1)), expected, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -195,6 +208,8 @@ def test_weights_from_a_saved_file(tmp_path, pictures):
         ({"architecture": tiny("resnet50_v2")}, "is missing"),
         ({"architecture": replace(tiny("resnet50"), depths=(2, 1, 1, 1))}, "missing"),
         ({"architecture": replace(tiny("resnet50"), shortcut="none")}, "no place"),
+        # the same names and shapes of weights, another network
+        ({"architecture": tiny("resnet50_v1")}, "layer2.0.conv1 has stride"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(change, message, tmp_path):
@@ -203,6 +218,12 @@ def test_weights_that_do_not_fit_are_refused(change, message, tmp_path):
     arguments = {"architecture": net, "classes": 5} | change
     with pytest.raises(InputError, match=message):
         build(**arguments, weights=tmp_path / "a.keras")
+
+
+def test_weights_of_a_plain_net_do_not_fit_one_with_shortcuts(tmp_path):
+    build(tiny("plain20")).save(tmp_path / "a.keras")
+    with pytest.raises(InputError, match=r"layer1\.0\.add is missing"):
+        build(tiny("resnet20"), weights=tmp_path / "a.keras")
 
 
 def test_weights_of_another_kind_or_damaged(tmp_path):

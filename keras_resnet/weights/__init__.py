@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from keras_resnet.errors import InputError
 from keras_resnet.saving import load_model
-from keras_resnet.weights.matching import assign, named_variables
+from keras_resnet.weights.matching import assign, named_variables, require_same_graph
 
 if TYPE_CHECKING:
     import keras
@@ -28,7 +28,9 @@ def load_weights(model: "keras.Model", path: str | os.PathLike) -> None:
     """
     path = Path(path)
     if path.suffix == ".keras":
-        assign(model, named_variables(load_model(path)), str(path))
+        saved = load_model(path)
+        require_same_graph(model, saved, str(path))
+        assign(model, named_variables(saved), str(path))
     elif path.name.endswith(".weights.h5"):
         _load_h5(model, path)
     else:
@@ -39,7 +41,7 @@ def load_weights(model: "keras.Model", path: str | os.PathLike) -> None:
 
 
 def _load_h5(model: "keras.Model", path: Path) -> None:
-    """Keras's own reading, which goes by the order of layers."""
+    """Keras's own reading, by the order of layers; no stride can be checked."""
     if not path.exists():
         raise InputError(f"{path}: no such file.")
     before = model.get_weights()
