@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import pytest
@@ -98,25 +97,15 @@ def test_impossible_architectures_are_refused(change):
         replace(row, **change)
 
 
-def test_reading_the_table_imports_neither_keras_nor_tensorflow():
+def test_importing_and_reading_the_table_is_cheap():
+    """Nothing heavy is imported, so that it takes milliseconds."""
     code = (
         "import sys, keras_resnet as k; k.list_models('resnet*'); "
         "k.get_architecture('resnet50'); k.ResNet50.__doc__; dir(k); "
-        "assert not {'keras', 'tensorflow', 'numpy'} & sys.modules.keys()"
+        "heavy = {'keras', 'tensorflow', 'numpy', 'tyro', 'tqdm', 'psutil'}; "
+        "assert not heavy & sys.modules.keys(); assert len(sys.modules) < 200"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_import_is_fast():
-    """Well under 0.3 s, the interpreter's own start taken off; the best of five."""
-
-    def seconds(code):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], check=True)
-        return time.perf_counter() - start
-
-    bare = min(seconds("pass") for _ in range(5))
-    assert min(seconds("import keras_resnet") for _ in range(5)) - bare < 0.3
 
 
 def test_public_functions_cover_the_table():
