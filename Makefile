@@ -21,6 +21,7 @@ demo: $(READY)
 	$(BIN)/python -m export.savedmodel $(RUN) --out $(EXPORT)-savedmodel --preprocess --force
 	$(BIN)/python -m export.onnx $(RUN) --out $(EXPORT).onnx --preprocess --force
 	$(BIN)/python -m export.benchmark $(EXPORT).onnx --out $(EXPORT)-latency --force
+	$(BIN)/python benchmarks/latency.py $(RUN)/best.keras --batch-sizes 1 32 --out $(EXPORT)-side-by-side --force
 
 test: $(READY)
 	$(BIN)/ruff check .

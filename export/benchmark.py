@@ -74,8 +74,10 @@ def benchmark(
         min_seconds=[min_seconds],
         min_repetitions=[min_repetitions],
     )
-    if not paths:
-        raise InputError("paths: at least one .onnx file is needed.")
+    if not paths or not providers or not batch_sizes:
+        raise InputError(
+            "paths, providers and batch_sizes: at least one of each is needed."
+        )
     paths = [Path(one) for one in ([paths] if isinstance(paths, str | Path) else paths)]
     if out is None:
         out = paths[0].with_name(f"{paths[0].stem}-latency")
@@ -136,6 +138,8 @@ def _inputs(
 ) -> list[np.ndarray]:
     """Random images for each batch size, in ascending order, as the file takes them."""
     session = Session(path, "cpu")
+    if not session.input_shape:
+        raise InputError(f"{path} does not say what shape its input has.")
     batch, *picture = session.input_shape
     free = picture.count(None)
     if free and len(input_size) not in (1, free):

@@ -165,8 +165,14 @@ def _convert_graph(signature, opset, layout):
     specification = [tf.TensorSpec(signature.shape, signature.dtype, "images")]
     for name, array in kernels.items():
         specification.append(tf.TensorSpec(array.shape, array.dtype, name))
+    function = tf.function(serve, autograph=False)
+    # A layer's own tensors, such as Normalization's mean, are inputs of the graph too.
+    captures = function.get_concrete_function(*specification).graph.captures
+    for value, inside in captures:
+        if value.dtype != tf.resource:
+            kernels[inside.name] = value.numpy()
     proto, _ = tf2onnx.convert.from_function(
-        tf.function(serve, autograph=False),
+        function,
         specification,
         opset=opset,
         inputs_as_nchw=["images"] if layout == "nchw" else None,
@@ -220,6 +226,9 @@ def _paths(path: str | os.PathLike, force: bool) -> tuple[Path, Path]:
     if path.suffix != ".onnx":
         raise InputError(f"{path}: a name that ends in .onnx is needed.")
     report = path.with_name(f"{path.name}.parity.json")
+    for one in (path, report):
+        if one.is_dir():
+            raise InputError(f"{one} is a folder: choose another path.")
     return refuse_existing(path, force), refuse_existing(report, force)
 
 

@@ -107,10 +107,16 @@ class Session:
         """The model's output for `images`, (N, H, W, C) in the file's dtype.
 
         Raises:
-            InputError: the dtype or the shape is not the file's.
+            InputError: the dtype or the shape is not the file's, or onnxruntime fails.
         """
         self._check(images)
-        return self._session.run([self.output_name], {self.input_name: images})[0]
+        try:
+            return self._session.run([self.output_name], {self.input_name: images})[0]
+        except Exception as error:  # onnxruntime's errors have no base class
+            raise InputError(
+                f"{self.path} cannot compute images of shape {images.shape}: "
+                f"{' '.join(str(error).split())}"
+            ) from error
 
     def bind(self, images: np.ndarray) -> Callable[[], ort.OrtValue]:
         """A function that runs the model on images already on the device.
@@ -156,6 +162,10 @@ class Session:
             raise InputError(
                 f"{self.path}: its metadata 'keras_resnet' is not JSON: {error}."
             ) from error
+        if not isinstance(self.metadata, dict):
+            raise InputError(
+                f"{self.path}: its metadata 'keras_resnet' is no JSON object."
+            )
 
     def _check(self, images: np.ndarray) -> None:
         fits = images.dtype == self.input_dtype and images.ndim == len(self.input_shape)

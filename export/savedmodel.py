@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 ENDPOINT = "serving_default"  # where TensorFlow Serving looks
 RECORD = "keras_resnet.json"
+CONTENT = {"saved_model.pb", "fingerprint.pb", "variables", "assets", RECORD}
 
 
 def export_savedmodel(
@@ -67,7 +68,7 @@ def export_savedmodel(
         InputError: an argument cannot be used, or the folder cannot be written.
         ParityError: the proof failed. Nothing is left behind.
     """
-    path = refuse_existing(path, force)
+    path = _refuse(path, force)
     with step("preparing", verbose):
         from export.signature import make_signature
 
@@ -91,6 +92,19 @@ def export_savedmodel(
     if verbose:
         print(f"{path}: {parity if verify else 'not held against the model'}")
     return metadata
+
+
+def _refuse(path: str | os.PathLike, force: bool) -> Path:
+    """`refuse_existing`, and whatever no export has written: --force spares it."""
+    path = refuse_existing(path, force)
+    if path.is_dir():
+        foreign = {one.name for one in path.iterdir()} - CONTENT
+        if foreign:
+            raise InputError(
+                f"{path} holds {min(foreign)}, which no export wrote: choose another "
+                "path."
+            )
+    return path
 
 
 def _write(signature: "Signature", part: Path, path: Path) -> None:
@@ -142,7 +156,7 @@ class SavedModelFlags(Flags):
 
 def main(args: list[str] | None = None) -> None:
     flags = parse(SavedModelFlags, args, prog="python -m export.savedmodel")
-    refuse_existing(flags.out, flags.force)
+    _refuse(flags.out, flags.force)
     with step("loading"):
         source = load(flags)
     export_savedmodel(**source, path=flags.out, **arguments(flags))

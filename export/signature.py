@@ -59,8 +59,8 @@ class Signature:
 
         def call(images):
             return self.model.stateless_call(
-                [given[id(v)] for v in self.model.trainable_variables],
-                [given[id(v)] for v in self.model.non_trainable_variables],
+                [given.get(id(v), v) for v in self.model.trainable_variables],
+                [given.get(id(v), v) for v in self.model.non_trainable_variables],
                 images,
                 training=False,
             )[0]
@@ -131,10 +131,16 @@ def make_signature(
             "normalised: a .keras file whose card holds its preprocessing is needed."
         )
     _check(model)
+    channels = model.input_shape[-1]
+    if preprocessing and len(preprocessing.mean) not in (1, channels):
+        raise InputError(
+            f"model {model.name!r} takes {channels} channels, and its card's "
+            f"preprocessing is for {len(preprocessing.mean)}."
+        )
     return Signature(
         model=_in_float32(_without_softmax(model)),
         output=output,
-        shape=(None, *_size(model, input_size), model.input_shape[-1]),
+        shape=(None, *_size(model, input_size), channels),
         dtype="uint8" if preprocess else model.inputs[0].dtype,
         preprocessing=preprocessing,
         baked_in=preprocess,
@@ -192,24 +198,28 @@ def _size(model, wanted: tuple[int, int] | None) -> tuple[int | None, int | None
 
 def _without_softmax(model: keras.Model) -> keras.Model:
     """The model up to its logits."""
-    last = model.layers[-1]
+    # Not layers[-1]: a function such as ops.softmax is no layer, and one layer may be
+    # called several times.
+    last, call, _ = model.outputs[0]._keras_history
+    logits = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    inner = last._inbound_nodes[call].input_tensors[0]
     activation = getattr(last, "activation", None)
     if isinstance(last, keras.layers.Softmax):
         activation = keras.activations.softmax
     elif not isinstance(last, keras.layers.Dense | keras.layers.Activation):
         activation = None
     if activation is keras.activations.linear:
-        return model
+        return logits
     if activation is not keras.activations.softmax:
         raise InputError(
             f"model {model.name!r} ends in {type(last).__name__} {last.name!r}: "
             "whether that gives logits or probabilities cannot be told. Accepted are "
-            "a Dense layer without activation, and softmax."
+            "a Dense layer without activation, and a softmax layer."
         )
     if not isinstance(last, keras.layers.Dense):
-        return keras.Model(model.inputs[0], last.input, name=model.name)
+        return keras.Model(model.inputs[0], inner, name=model.name)
     linear = keras.layers.Dense.from_config(last.get_config() | {"activation": None})
-    logits = keras.Model(model.inputs[0], linear(last.input), name=model.name)
+    logits = keras.Model(model.inputs[0], linear(inner), name=model.name)
     linear.set_weights(last.get_weights())
     return logits
 

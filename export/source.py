@@ -15,7 +15,7 @@ from keras_resnet.errors import InputError
 if TYPE_CHECKING:
     from export.signature import Signature
 
-MOST_IMAGES = 64
+MOST_PICTURES = 64  # read from a folder
 PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 
 
@@ -114,12 +114,12 @@ def draw_normalization(model) -> None:
 def real_images(
     images: np.ndarray | str | os.PathLike | None, signature: "Signature"
 ) -> np.ndarray | None:
-    """Real pictures for the proof, at most 64, as uint8 (N, height, width, channels).
+    """Real pictures for the proof as uint8 (N, height, width, channels).
 
     Args:
         images: an array of that form; an .npz file that holds one as `images`; a
-            folder of pictures, which are cropped and resized to the input's size;
-            None if there are none.
+            folder of pictures, of which the first 64 are cropped and resized to the
+            input's size; None if there are none.
         signature: whose input they shall fit.
 
     Raises:
@@ -142,7 +142,7 @@ def real_images(
             f"images={path}: {images.dtype} of {images.shape}; uint8 of {wanted} is "
             "needed, None standing for any number."
         )
-    return images[:MOST_IMAGES]
+    return images
 
 
 def _read_npz(path: Path) -> np.ndarray:
@@ -154,6 +154,7 @@ def _read_npz(path: Path) -> np.ndarray:
         EOFError,
         IndexError,
         KeyError,
+        TypeError,
         ValueError,
         zipfile.BadZipFile,
     ) as error:
@@ -172,7 +173,7 @@ def _read_folder(folder: Path, signature: "Signature") -> np.ndarray:
             f"{channels} channels; a folder needs one or more, and 1, 3 or 4 channels."
         )
     pictures = []
-    for path in paths[:MOST_IMAGES]:
+    for path in paths[:MOST_PICTURES]:
         try:
             picture = keras.utils.load_img(
                 path,
@@ -181,7 +182,7 @@ def _read_folder(folder: Path, signature: "Signature") -> np.ndarray:
                 interpolation="bilinear",
                 keep_aspect_ratio=True,
             )
-        except OSError as error:
+        except (OSError, SyntaxError) as error:  # PIL raises both
             raise _unreadable(path, error) from error
         pictures.append(keras.utils.img_to_array(picture, "channels_last", "uint8"))
     return np.stack(pictures)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # weights of every family; a permuted kernel gives 1e-2 and more.
 TOLERANCE = 1e-4
 FLOOR = 1e-30  # of a probability, so that it has a logarithm
-BATCH = 16  # images that go through at once
+BATCH = 64  # images that go through at once
 RANDOM = 4  # images in each random set
 OPEN_SIZE = (65, 96)  # tried where the model takes any size: an odd and an even side
 SEED = 0
@@ -83,8 +83,11 @@ def prove(
 
     Raises:
         ParityError: the difference is larger, or the outputs' shape is another.
-        InputError: the model's own outputs are not finite.
+        InputError: the model's own outputs are not finite, or the tolerance is not a
+            finite number above 0.
     """
+    if not 0 < tolerance < np.inf:
+        raise InputError(f"tolerance={tolerance}: a finite number above 0 is needed.")
     sets = _random_sets(signature)
     count = {"real": 0, "random": sum(map(len, sets))}
     if real is not None and len(real):

@@ -47,13 +47,24 @@ def write_beside(path: str | os.PathLike, force: bool = False) -> Iterator[Path]
         part = scratch / path.name
         yield part
         _sync(part)
-        if path.is_dir() and not path.is_symlink():
-            path.rename(scratch / "replaced")
-        part.replace(path)
+        _put(part, path, scratch / "replaced")
     except OSError as error:
         raise _cannot_write(path, error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _put(part: Path, path: Path, aside: Path) -> None:
+    """Renames `part` to `path`; a folder there goes first, or comes back."""
+    if not path.is_dir() or path.is_symlink():
+        part.replace(path)
+        return
+    path.rename(aside)
+    try:
+        part.replace(path)
+    except OSError:
+        aside.rename(path)
+        raise
 
 
 def _sync(path: Path) -> None:

@@ -59,6 +59,10 @@ def build(
     """
     if isinstance(architecture, str):
         architecture = get_architecture(architecture)
+    if not isinstance(architecture, Architecture):
+        raise InputError(
+            f"architecture={architecture!r}: a name or an Architecture is needed."
+        )
     classes = architecture.classes if classes is None else classes
     _check_head(include_top, pooling, classes)
     name = name or _unique(architecture.name)

@@ -1,7 +1,10 @@
 """What a set of weights expects of a picture."""
 
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any
+
+from keras_resnet.errors import InputError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # torchvision's reference transforms
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -23,6 +26,15 @@ class Preprocessing:
     interpolation: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def __post_init__(self):
+        numbers = [*self.mean, *self.std]
+        finite = all(isinstance(one, int | float) and isfinite(one) for one in numbers)
+        if not finite or len(self.mean) != len(self.std) or min(self.std) <= 0:
+            raise InputError(
+                f"mean={self.mean}, std={self.std}: a finite number a channel is "
+                "needed in both, and above 0 in std."
+            )
 
     def normalize(self, images: Any) -> Any:
         """(..., height, width, channels) of values 0..255 to float32, normalised.

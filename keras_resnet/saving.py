@@ -120,10 +120,12 @@ def read_card(path: str | os.PathLike) -> Card | None:
     Raises:
         InputError: as `load_model`, or the card is damaged.
     """
-    record = read_member(path, "card")
     try:
+        record = read_member(path, "card")
         return record and Card.from_json(record)
-    except (KeyError, TypeError) as error:
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: its card cannot be read ({error!r}).") from error
 
 

@@ -5,6 +5,8 @@ import json
 import resource
 import subprocess
 import sys
+import warnings
+import zipfile
 
 import keras
 import numpy as np
@@ -267,12 +269,41 @@ def test_an_output_below_a_file_is_refused(main, tmp_path):
 
 def test_a_failed_proof_keeps_the_earlier_folder(tmp_path):
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "earlier").write_text("")
+    (tmp_path / "model" / "saved_model.pb").write_text("")
     with pytest.raises(ParityError, match="differs from the model"):
         export_savedmodel(
             build(), tmp_path / "model", tolerance=1e-12, force=True, verbose=False
         )
-    assert [one.name for one in tmp_path.rglob("*")] == ["model", "earlier"]
+    assert [one.name for one in tmp_path.rglob("*")] == ["model", "saved_model.pb"]
+
+
+def test_force_spares_what_no_export_wrote(tmp_path):
+    """A run folder, or one with other exports in it."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "best.keras").write_text("")
+    with pytest.raises(InputError, match=r"best\.keras, which no export wrote"):
+        savedmodel.main(["resnet8", "--out", str(tmp_path / "mine"), "--force"])
+    (tmp_path / "mine.onnx").mkdir()
+    with pytest.raises(InputError, match="is a folder"):
+        onnx.main(["resnet8", "--out", str(tmp_path / "mine.onnx"), "--force"])
+    assert (tmp_path / "mine" / "best.keras").exists()
+
+
+@pytest.mark.parametrize(
+    "card",
+    ["not JSON", "[1]", '{"architecture": 1}', '{"preprocessing": {"std": [0]}}'],
+)
+def test_a_damaged_card_is_one_clear_line(card, tmp_path):
+    path = tmp_path / "model.keras"
+    save_model(build(), path, Card(keras_resnet.get_architecture("resnet8")))
+    record = json.loads(zipfile.ZipFile(path).read("keras_resnet/card.json"))
+    if card.startswith("{"):
+        card = json.dumps(record | json.loads(card))
+    with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the last of two members is read
+        archive.writestr("keras_resnet/card.json", card)
+    with pytest.raises(InputError, match="card"):
+        onnx.main([str(path), "--out", str(tmp_path / "model.onnx")])
 
 
 @pytest.mark.parametrize("module", ["export.onnx", "export.savedmodel"])

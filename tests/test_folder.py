@@ -1,5 +1,8 @@
 """A user's own pictures in folders: formats, split, what is refused."""
 
+import os
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -68,6 +71,14 @@ def test_evaluation_sees_the_central_part(tmp_path, suffix):
     images, _ = load(f"folder:{tmp_path}", image_size=28).sample(2)
     assert images[:, 1:-1, 1:-1].min() > 250
     assert images.min() > (250 if suffix == "png" else 180)
+
+
+def test_a_name_that_is_no_unicode_and_a_dangling_link(photos, capsys):
+    shutil.copy(photos / "cats/0.jpg", os.fsencode(photos) + b"/cats/\xff.jpg")
+    (photos / "cats/nowhere.jpg").symlink_to("/nowhere.jpg")
+    data = load(f"folder:{photos}", image_size=16)
+    assert "1 of 25 pictures left out" in capsys.readouterr().err
+    assert len(batches(data, epochs=1)) == data.steps_per_epoch(8)
 
 
 def test_broken_pictures_are_named_and_left_out(photos, capsys):

@@ -263,6 +263,12 @@ def test_bad_arguments_are_named(arguments, message):
         keras_resnet.ResNet18(**arguments)
 
 
+@pytest.mark.parametrize("architecture", [5, None])
+def test_what_is_no_architecture_is_refused(architecture):
+    with pytest.raises(InputError, match="architecture="):
+        build(architecture)
+
+
 def test_input_tensor_and_input_shape_must_agree():
     with pytest.raises(ValueError, match="input_shape"):
         build("resnet20", input_tensor=keras.Input((8, 8, 3)), input_shape=(16, 16, 3))

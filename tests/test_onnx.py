@@ -362,3 +362,42 @@ def test_keras_applications(tmp_path, pictures):
     assert_equal(session.run(images), model(images, training=False), 1e-4)
     assert operators(graph)["Conv"] == 53
     assert not operators(graph)["Mul"]
+
+
+def ending(kind):
+    """A small classifier of one's own, and whether it can be exported."""
+    images = keras.Input((8, 8, 3))
+    x = layers.Flatten()(layers.Conv2D(4, 3, padding="same")(images))
+    softmax = layers.Softmax()
+    y = {
+        "dropout": lambda: layers.Dense(5)(layers.Dropout(0.5)(x)),
+        "normalization": lambda: layers.Dense(5)(
+            layers.Flatten()(layers.Normalization(mean=0.4, variance=0.3)(images))
+        ),
+        "called twice": lambda: softmax(layers.Dense(5)(softmax(layers.Dense(6)(x)))),
+        "function": lambda: keras.ops.softmax(layers.Dense(5)(x)),
+        "arithmetic": lambda: layers.Dense(5)(x) * 2.0 + 1.0,
+    }[kind]()
+    return keras.Model(images, y)
+
+
+@pytest.mark.parametrize("kind", ["dropout", "normalization", "called twice"])
+def test_models_of_ones_own_equal_the_model_itself(kind, tmp_path, pictures):
+    model = ending(kind)
+    output = "probabilities" if kind == "called twice" else "logits"
+    session, _ = export(model, tmp_path, output=output)
+    images = pictures(8, 8, 3)
+    assert_equal(session.run(images), model(images, training=False))
+
+
+@pytest.mark.parametrize("kind", ["function", "arithmetic"])
+def test_endings_that_cannot_be_told_are_refused(kind, tmp_path):
+    with pytest.raises(InputError, match="cannot be told"):
+        export(ending(kind), tmp_path)
+
+
+@pytest.mark.parametrize("tolerance", [0, -1, float("nan"), float("inf")])
+def test_a_tolerance_that_proves_nothing_is_refused(tolerance, tmp_path):
+    with pytest.raises(InputError, match="tolerance"):
+        export(build("resnet8"), tmp_path, tolerance=tolerance)
+    assert not list(tmp_path.iterdir())

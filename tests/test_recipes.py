@@ -44,9 +44,31 @@ def test_set_takes_every_kind_of_value():
     )
 
 
+def test_none_is_a_value_of_two_keys():
+    words = ["--model", "resnet20", "--data", "digits", "--set", "augmentation=none"]
+    changed = read([*words, "--set", "image_size=none"]).set
+    assert (changed.augmentation, changed.image_size) == ("none", None)
+
+
+def test_the_version_of_a_data_set_does_not_change_the_recipe():
+    for data in ("digits:1.0.0", "Digits"):
+        read_recipe = read(["--model", "resnet20", "--data", data]).set
+        assert read_recipe == RECIPES["digits"]()
+
+
+@pytest.mark.parametrize(
+    "change", [{"schedule": "Step"}, {"augmentation": "noen"}, {"epochs": 1.5}]
+)
+def test_a_recipe_made_in_python_is_checked_too(change):
+    with pytest.raises(InputError, match=next(iter(change))):
+        replace(RECIPES["digits"](), **change)
+
+
 @pytest.mark.parametrize(
     ("word", "wanted"),
     [
+        ("seed=5000000000", "2**32"),
+        ("learning_rate=inf", "finite"),
         ("epoch=3", "Did you mean 'epochs'?"),
         ("epochs", "KEY=VALUE is needed"),
         ("epochs=three", "'three'"),

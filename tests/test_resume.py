@@ -221,6 +221,20 @@ def test_other_settings_are_refused_with_both_values(changes, wanted, whole_comm
         main(["--resume", "--out", str(whole_command), *changes])
 
 
+def test_another_architecture_of_the_same_name_is_refused(whole, data):
+    with pytest.raises(InputError, match="architecture"):
+        train(replace(NET, shortcut="B"), data, QUICK, whole, resume=True)
+
+
+def test_what_a_killed_save_left_is_removed(data, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    with interrupted_at(monkeypatch, "last.keras", 1):
+        train(NET, data, QUICK, out)
+    (out / ".last.keras.abc").mkdir()
+    train(NET, data, QUICK, out, resume=True)
+    assert not list(out.glob(".*"))
+
+
 def test_other_pictures_are_refused(whole, data, tmp_path, monkeypatch):
     out = tmp_path / "run"
     with interrupted_at(monkeypatch, "last.keras", 1):

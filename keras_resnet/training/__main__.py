@@ -105,7 +105,7 @@ def expand(words: Sequence[str]) -> list[str]:
         InputError: no such key, or no `=`.
     """
     known = [field.name for field in fields(Recipe)]
-    spelled = {"true": "True", "false": "False", "none": "None"}
+    spelled = {"true": "True", "false": "False"}
     expanded, words = [], iter(words)
     for word in words:
         option, equals, assignment = word.partition("=")
@@ -118,6 +118,8 @@ def expand(words: Sequence[str]) -> list[str]:
         if key not in known:
             advice = closest(key, known) or f" Known are {', '.join(known)}."
             raise InputError(f"--set {key}: a recipe has no such key.{advice}")
+        if key == "image_size" and value.lower() == "none":  # of no other key
+            value = "None"
         values = [spelled.get(one.lower(), one) for one in value.split(",") if one]
         expanded += [f"--set.{key}", *values]
     return expanded

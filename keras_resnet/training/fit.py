@@ -1,8 +1,9 @@
 """`train`: one run, from data to a folder with a fitted model."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 
@@ -73,6 +74,7 @@ def train(
     architecture = get_architecture(model) if isinstance(model, str) else model
     record = {
         "model": architecture.name,
+        "architecture": json.loads(json.dumps(asdict(architecture))),
         "data": data if isinstance(data, str) else data.name,
         "recipe": recipe.to_json(),
         "xla": xla,
@@ -94,6 +96,7 @@ def train(
     network = _compile(architecture, data, recipe, xla, precision)
     if begun:
         run_folder.require_same(out, record)
+        run_folder.remove_leftovers(out)
     else:
         run_folder.begin(out, record, data)
     _run(_Run(network, architecture, data, recipe, record, out))

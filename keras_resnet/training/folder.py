@@ -73,7 +73,7 @@ def _find(root: Path) -> Pictures:
             for path in sorted(folder.rglob("*"))
             if path.suffix.lower() in SUFFIXES
             and not _hidden(path, folder)
-            and path.is_file()
+            and not path.is_dir()
         ]
         for folder in sorted(root.iterdir())
         if folder.is_dir() and not folder.name.startswith(".")
@@ -93,18 +93,21 @@ def _broken(paths: list[Path], root: Path, strict: bool) -> set[Path]:
 
     def fault(path):
         try:
-            decode(tf.io.read_file(str(path)), CHANNELS)
+            decode(tf.io.read_file(os.fsencode(path)), CHANNELS)
         except tf.errors.OpError as error:
             return _reason(error)
 
     broken = set()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         faults = pool.map(fault, paths)
-        progress = tqdm(faults, "checking pictures", len(paths), leave=False)
+        progress = tqdm(
+            faults, "checking pictures", len(paths), leave=False, disable=None
+        )
         for path, reason in zip(paths, progress, strict=True):
             if reason is None:
                 continue
-            line = f"{path} cannot be decoded: {reason}"
+            shown = os.fsencode(path).decode(errors="replace")
+            line = f"{shown} cannot be decoded: {reason}"
             if strict:
                 pool.shutdown(cancel_futures=True)
                 raise InputError(f"data=folder:{root}: {line}.")
@@ -158,7 +161,7 @@ def _split(pictures: Pictures, root: Path) -> tuple[Pictures, Pictures]:
 
 
 def _hash(path: Path, root: Path) -> bytes:
-    return hashlib.sha256(path.relative_to(root).as_posix().encode()).digest()
+    return hashlib.sha256(os.fsencode(path.relative_to(root).as_posix())).digest()
 
 
 def _source(root: Path, train: Pictures, validation: Pictures) -> Source:
@@ -172,7 +175,10 @@ def _source(root: Path, train: Pictures, validation: Pictures) -> Source:
         pairs.sort(key=lambda pair: _hash(pair[0], root))
         paths, numbers = zip(*pairs, strict=True)
         return tf.data.Dataset.from_tensor_slices(
-            (tf.constant([str(p) for p in paths]), tf.constant(numbers, tf.int64))
+            (
+                tf.constant([os.fsencode(p) for p in paths]),
+                tf.constant(numbers, tf.int64),
+            )
         )
 
     def opened(files):

@@ -10,11 +10,16 @@ He2018: "Bag of Tricks for Image Classification with Convolutional Neural Networ
     arXiv:1812.01187.
 """
 
+import re
 from dataclasses import asdict, dataclass, replace
+from math import inf
 from typing import Literal
 
 from keras_resnet.architectures import get_architecture
 from keras_resnet.errors import InputError
+
+SCHEDULES = ("cosine", "step")
+AUGMENTATIONS = ("none", "pad-crop-flip", "random-resized-crop")
 
 
 @dataclass(frozen=True)
@@ -55,12 +60,12 @@ class Recipe:
     weight_decay: float
     decoupled: bool
     decay_norms: bool
-    schedule: Literal["cosine", "step"]
+    schedule: Literal[SCHEDULES]
     warmup: float
     drops: tuple[float, ...]
     drop_factor: float
     label_smoothing: float
-    augmentation: Literal["none", "pad-crop-flip", "random-resized-crop"]
+    augmentation: Literal[AUGMENTATIONS]
     padding: int
     flip: bool
     image_size: int | None = None
@@ -68,10 +73,18 @@ class Recipe:
 
     def __post_init__(self):
         for key in ("epochs", "batch_size"):
-            self._require(key, "1 or more", getattr(self, key) >= 1)
-        self._require("learning_rate", "more than 0", self.learning_rate > 0)
-        for key in ("weight_decay", "padding", "seed"):
-            self._require(key, "0 or more", getattr(self, key) >= 0)
+            value = getattr(self, key)
+            whole = isinstance(value, int) and value >= 1
+            self._require(key, "1 or more, a whole number", whole)
+        for key, choices in (("schedule", SCHEDULES), ("augmentation", AUGMENTATIONS)):
+            accepted = f"one of {', '.join(choices)}"
+            self._require(key, accepted, getattr(self, key) in choices)
+        self._require(
+            "learning_rate", "more than 0, and finite", 0 < self.learning_rate < inf
+        )
+        for key in ("weight_decay", "padding"):
+            self._require(key, "0 or more, and finite", 0 <= getattr(self, key) < inf)
+        self._require("seed", "from 0 to 2**32 - 1", 0 <= self.seed < 2**32)
         for key in ("momentum", "warmup", "label_smoothing"):
             self._require(key, "0 or more and below 1", 0 <= getattr(self, key) < 1)
         self._require("drop_factor", "in (0, 1]", 0 < self.drop_factor <= 1)
@@ -192,7 +205,7 @@ def default_recipe(model: str, data: str) -> str:
         InputError: unknown model.
     """
     small = get_architecture(model).stem == "cifar"
-    if data == "digits":
+    if re.split("[:/]", data.lower())[0] == "digits":
         return "digits"
     if data.startswith("folder:"):
         return "photos"

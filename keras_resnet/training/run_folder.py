@@ -2,6 +2,7 @@
 
 import json
 import reprlib
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,12 @@ if TYPE_CHECKING:
     from keras_resnet.training.data import Data
 
 RECORD, SAMPLES, REPORT = "recipe.json", "validation.npz", "report.json"
-KEYS = ("model", "data", "recipe", "xla", "precision", "pictures")  # of the record
-SAMPLE_COUNT = 64  # validation pictures that an export is proved on
+KEYS = (  # of the record
+    *("model", "architecture", "data", "recipe", "xla", "precision", "pictures"),
+)
+# Validation pictures that an export is proved on: all that fit into 8 MiB (the whole
+# of Fashion-MNIST's and CIFAR-10's order of size), and 64 of larger ones.
+SAMPLE_BYTES, SAMPLE_COUNT = 2**23, 64
 
 
 def is_begun(out: Path, resume: bool) -> bool:
@@ -54,6 +59,8 @@ def read_record(out: Path) -> dict:
         record = json.loads(path.read_text())
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON ({error}).") from error
+    if not isinstance(record, dict):
+        raise InputError(f"{path} holds {record!r}: a JSON object is needed.")
     if missing := {*KEYS} - {*record}:
         raise InputError(f"{path} records no {', '.join(sorted(missing))}.")
     return record
@@ -61,11 +68,19 @@ def read_record(out: Path) -> dict:
 
 def begin(out: Path, record: dict, data: "Data") -> None:
     """Makes the folder, with the record and some validation pictures in it."""
-    images, labels = data.sample(SAMPLE_COUNT)
+    bytes_each = data.image_size[0] * data.image_size[1] * data.channels
+    images, labels = data.sample(max(SAMPLE_COUNT, SAMPLE_BYTES // bytes_each))
     with write_beside(out) as part:
         part.mkdir()
         write_json(part / RECORD, record)
         np.savez_compressed(part / SAMPLES, images=images, labels=labels)
+
+
+def remove_leftovers(out: Path) -> None:
+    """Removes what a process that was killed while it saved has left behind."""
+    for pattern in (".best.keras.*", ".last.keras.*"):
+        for folder in out.glob(pattern):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def require_same(out: Path, asked: dict) -> None:
@@ -92,5 +107,6 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
     """The record with the fields of its inner dictionaries among its own."""
     flat = {}
     for key, value in record.items():
-        flat |= value if isinstance(value, dict) else {key: value}
+        inner = isinstance(value, dict) and key != "architecture"
+        flat |= value if inner else {key: value}
     return flat

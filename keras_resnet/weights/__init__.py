@@ -20,7 +20,9 @@ def load_weights(model: "keras.Model", path: str | os.PathLike) -> None:
 
     Args:
         model: from `build`.
-        path: a `.keras` or `.weights.h5` file.
+        path: a `.keras` or `.weights.h5` file. The latter holds neither names of
+            layers nor strides, so another network whose shapes fit is not noticed:
+            prefer the former.
 
     Raises:
         InputError: no such file, another kind of file, or weights that do not fit;
