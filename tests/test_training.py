@@ -76,11 +76,11 @@ def test_best_keras_gives_the_logged_results_from_the_pictures_alone(finished, d
     path = finished / "best.keras"
     card = read_card(path)
     saved = np.load(finished / "validation.npz")
-    assert saved["images"].shape == (64, 8, 8, 1)
+    assert saved["images"].shape == (355, 8, 8, 1)  # all: they are small
     assert saved["images"].dtype == np.uint8
     images, labels = data.sample(data.validation_examples)
-    np.testing.assert_array_equal(saved["images"], images[:64])
-    np.testing.assert_array_equal(saved["labels"], labels[:64])
+    np.testing.assert_array_equal(saved["images"], images)
+    np.testing.assert_array_equal(saved["labels"], labels)
 
     model = load_model(path)
     logits = model.predict(card.preprocessing.normalize(images), verbose=0)
