@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from keras_resnet.errors import InputError, closest
-
-NAMES = ("none", "pad-crop-flip", "random-resized-crop")
+from keras_resnet.training.recipes import AUGMENTATIONS
 
 
 @dataclass(frozen=True)
@@ -39,10 +38,11 @@ class Augmentation:
     flip: bool = True
 
     def __post_init__(self):
-        if self.name not in NAMES:
+        if self.name not in AUGMENTATIONS:
             raise InputError(
                 f"augmentation={self.name!r}: accepted are "
-                f"{', '.join(map(repr, NAMES))}.{closest(self.name, NAMES)}"
+                f"{', '.join(map(repr, AUGMENTATIONS))}."
+                f"{closest(self.name, AUGMENTATIONS)}"
             )
 
     def vary_batch(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
