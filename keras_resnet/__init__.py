@@ -2,8 +2,9 @@
 
     import keras_resnet
 
-    model = keras_resnet.ResNet50(weights=None, classes=10)
+    model = keras_resnet.ResNet50(weights="imagenet")
     keras_resnet.list_models("resnet1*")
+    keras_resnet.list_weights("resnet50")
 
 Keras is imported when something that needs it is first used.
 """
@@ -20,15 +21,27 @@ from keras_resnet.errors import InputError as InputError
 if TYPE_CHECKING:
     from keras_resnet import blocks as blocks
     from keras_resnet import layers as layers
+    from keras_resnet.labels import decode_predictions as decode_predictions
     from keras_resnet.model import build as build
+    from keras_resnet.model import feature_maps as feature_maps
+    from keras_resnet.pictures import preprocess as preprocess
     from keras_resnet.saving import load_model as load_model
     from keras_resnet.saving import save_model as save_model
+    from keras_resnet.weights import export_weights as export_weights
+    from keras_resnet.weights import load_weights as load_weights
+    from keras_resnet.weights.catalogue import list_weights as list_weights
 
 __version__ = "0.1.0"
 
 _LAZY = {  # public name -> where it lives
     "build": "keras_resnet.model",
+    "decode_predictions": "keras_resnet.labels",
+    "export_weights": "keras_resnet.weights",
+    "feature_maps": "keras_resnet.model",
+    "list_weights": "keras_resnet.weights.catalogue",
     "load_model": "keras_resnet.saving",
+    "load_weights": "keras_resnet.weights",
+    "preprocess": "keras_resnet.pictures",
     "save_model": "keras_resnet.saving",
 }
 _MODULES = ("blocks", "layers")

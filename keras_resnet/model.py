@@ -1,19 +1,23 @@
 """`build`: stem, stages, head."""
 
-from collections import Counter
+from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import keras
 from keras import layers
 
-from keras_resnet import blocks
 from keras_resnet.architectures import Architecture, get_architecture
-from keras_resnet.blocks import NHWC
-from keras_resnet.errors import InputError
-from keras_resnet.layers import LowestPadding2D
+from keras_resnet.errors import InputError, closest
+from keras_resnet.saving import Card, attach, card_of
+from keras_resnet.stages import feature_names, features
+from keras_resnet.style import NHWC, Style
 from keras_resnet.weights import load_weights
 
-_names = Counter()
+SETTINGS = (
+    *("output_stride", "drop_path_rate", "drop_rate", "zero_init_residual"),
+    *("norm", "activation", "antialias"),
+)
 
 
 def build(
@@ -27,6 +31,7 @@ def build(
     classes: int | None = None,
     classifier_activation: Any = "softmax",
     name: str | None = None,
+    **settings: Any,
 ) -> keras.Model:
     """Builds a network as a functional Keras model.
 
@@ -37,8 +42,8 @@ def build(
     Args:
         architecture: a name (`list_models`) or an `Architecture`.
         include_top: whether to end in the classifier.
-        weights: None (random), or the path of a `.keras` or `.weights.h5` file that
-            was saved from the same architecture.
+        weights: None (random), "imagenet" or another tag, or the path of a file: as
+            `load_weights` takes it.
         input_tensor: a Keras tensor to build upon, in place of a new input.
         input_shape: (height, width, channels). None takes the architecture's with
             the classifier, and (None, None, 3) without.
@@ -49,6 +54,11 @@ def build(
         name: of the model, and prefix of its layers' names (`<name>-layer1-0-conv1`).
             None takes the architecture's, numbered from the second model on, so that
             models can be joined in one graph.
+        **settings: change the architecture where that makes sense for it:
+            `output_stride` (8, 16 or 32), `drop_path_rate`, `drop_rate` (before the
+            classifier), `zero_init_residual`, `norm` ("batch", "frozen", "group"),
+            `activation` (a name that Keras knows) and `antialias` ("average",
+            "blur"); see `Architecture`.
 
     Returns:
         A `keras.Model`; input (batch, height, width, channels), output (batch,
@@ -63,94 +73,90 @@ def build(
         raise InputError(
             f"architecture={architecture!r}: a name or an Architecture is needed."
         )
+    architecture = _with(architecture, settings)
     classes = architecture.classes if classes is None else classes
-    _check_head(include_top, pooling, classes)
-    name = name or _unique(architecture.name)
+    _check_head(include_top, pooling, classes, classifier_activation)
+    name = _checked_name(name) if name else _unique(architecture.name)
     inputs = _input(architecture, include_top, input_tensor, input_shape, name)
 
-    x = _stem(inputs, architecture, name)
-    x = _stages(x, architecture, name)
-    x = _head(x, include_top, pooling, classes, classifier_activation, name)
+    x = features(inputs, architecture, _style(architecture), name)
+    x = _head(
+        x, architecture, include_top, pooling, classes, classifier_activation, name
+    )
 
     sources = keras.utils.get_source_inputs(inputs)
     model = keras.Model(sources[0] if len(sources) == 1 else sources, x, name=name)
+    attach(model, Card(architecture))
     if weights is not None:
         load_weights(model, weights)
     return model
 
 
+def feature_maps(model: keras.Model) -> dict[str, Any]:
+    """The feature maps C1, C2 ... of a model that `build` made, for a network on top.
+
+        backbone = keras_resnet.ResNet50(include_top=False)
+        pyramid = keras.Model(backbone.input, keras_resnet.feature_maps(backbone))
+
+    Args:
+        model: from `build`, or loaded from a file that was saved from such a model.
+
+    Returns:
+        Keras tensors of (batch, height, width, channels): C1 behind the stem's
+        convolutions, then each stage's output. In v2 the last map is normalised and
+        activated, the others are the stages' raw sums.
+
+    Raises:
+        InputError: the model was not made by `build`.
+    """
+    card = card_of(model)
+    try:
+        names = feature_names(card.architecture) if card else {}
+        ends = {key: f"{model.name}-{end}" for key, end in names.items()}
+        maps = {key: model.get_layer(end).output for key, end in ends.items()}
+    except ValueError:  # no such layer: the card is another model's
+        maps = {}
+    if not maps:
+        name = getattr(model, "name", type(model).__name__)
+        raise InputError(f"model={name!r}: a model from keras_resnet is needed.")
+    return maps
+
+
 def _unique(name: str) -> str:
-    _names[name] += 1
-    return name if _names[name] == 1 else f"{name}_{_names[name] - 1}"
+    number = keras.backend.get_uid(name)
+    return name if number == 1 else f"{name}_{number - 1}"
 
 
-def _stem(x, net: Architecture, name: str):
-    prefix = f"{name}-stem-conv" if net.preactivation else f"{name}-conv1"
-    kernel, stride = (7, 2) if net.stem == "imagenet" else (3, 1)
-    x = blocks.convolution(x, net.widths[0], kernel, stride, name=prefix)
-    if not net.preactivation:
-        x = blocks.normalization(x, name=f"{name}-bn1")
-        x = blocks.relu(x, name=f"{name}-relu")
-    if net.stem == "cifar":
-        return x
-    if net.preactivation:
-        x = LowestPadding2D(1, name=f"{name}-maxpool-padding")(x)
-    else:  # zeros are exact behind the ReLU
-        pad = layers.ZeroPadding2D(1, data_format=NHWC, name=f"{name}-maxpool-padding")
-        x = pad(x)
-    return layers.MaxPooling2D(3, 2, data_format=NHWC, name=f"{name}-maxpool")(x)
+def _with(net: Architecture, settings: dict) -> Architecture:
+    """The architecture with settings changed."""
+    if unknown := settings.keys() - set(SETTINGS):
+        name = min(unknown)
+        raise InputError(
+            f"unknown argument {name!r}.{closest(name, SETTINGS)} "
+            f"Settings are {', '.join(SETTINGS)}."
+        )
+    return replace(net, **settings)
 
 
-def _stages(x, net: Architecture, name: str):
-    block = _block_function(net)
-    for stage, (depth, width) in enumerate(zip(net.depths, net.widths, strict=True)):
-        for i in range(depth):
-            # torchvision's names for the original order, timm's resnetv2 for v2, with
-            # dashes: the torch backend takes no dots in names
-            x = block(
-                x,
-                width,
-                stride=2 if stage > 0 and i == 0 else 1,
-                shortcut=net.shortcut,
-                name=f"{name}-stages-{stage}-blocks-{i}"
-                if net.preactivation
-                else f"{name}-layer{stage + 1}-{i}",
-                **_block_options(net, first=stage == i == 0),
-            )
-    if net.preactivation:
-        x = blocks.normalization(x, name=f"{name}-norm")
-        x = blocks.relu(x, name=f"{name}-relu")
-    return x
+def _style(net: Architecture) -> Style:
+    shared = ("norm", "activation", "epsilon", "momentum", "standardized", "biases")
+    return Style(**{field: getattr(net, field) for field in shared})
 
 
-def _block_function(net: Architecture):
-    """The function for the architecture's blocks."""
-    functions = {
-        ("basic", False): blocks.basic_block,
-        ("basic", True): blocks.preactivation_basic_block,
-        ("bottleneck", False): blocks.bottleneck_block,
-        ("bottleneck", True): blocks.preactivation_bottleneck_block,
-    }
-    return functions[net.block, net.preactivation]
-
-
-def _block_options(net: Architecture, first: bool):
-    """What this kind of block alone takes."""
-    if net.block == "bottleneck":
-        return {"stride_conv": net.stride_conv}
-    # of the ImageNet form's reference, timm, the first identity keeps its raw input
-    return {"first": first} if net.preactivation and net.stem == "cifar" else {}
-
-
-def _head(x, include_top, pooling, classes, activation, name: str):
+def _head(x, net, include_top, pooling, classes, activation, name: str):
     policy = keras.config.dtype_policy()
     half = policy.compute_dtype in ("float16", "bfloat16")
     dtype = "float32" if half else policy
     options = {"data_format": NHWC, "dtype": dtype, "name": f"{name}-avgpool"}
     if include_top:
         x = layers.GlobalAveragePooling2D(**options)(x)
+        if net.drop_rate:
+            x = layers.Dropout(net.drop_rate, dtype=dtype, name=f"{name}-dropout")(x)
         dense = layers.Dense(
-            classes, activation=activation, dtype=dtype, name=f"{name}-fc"
+            int(classes),
+            activation=activation,
+            dtype=dtype,
+            name=f"{name}-{net.classifier.replace('.', '-')}",
         )
         return dense(x)
     if pooling == "avg":
@@ -161,11 +167,31 @@ def _head(x, include_top, pooling, classes, activation, name: str):
     return x
 
 
-def _check_head(include_top, pooling, classes):
+def _checked_name(name) -> str:
+    if not isinstance(name, str) or "/" in name:  # which Keras refuses
+        raise InputError(f"name={name!r}: a text without '/' is needed.")
+    return name
+
+
+def _check_head(include_top, pooling, classes, activation):
+    if not isinstance(include_top, bool):
+        raise InputError(f"include_top={include_top!r}: True or False is needed.")
     if pooling not in (None, "avg", "max"):
         raise InputError(f"pooling={pooling!r}: accepted are None, 'avg' and 'max'.")
-    if include_top and (not isinstance(classes, int) or classes < 1):
+    if include_top and not _whole(classes):
         raise InputError(f"classes={classes!r}: a whole number from 1 is needed.")
+    try:
+        keras.activations.get(activation)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"classifier_activation={activation!r}: None, a name that "
+            "keras.activations knows or a function is needed."
+        ) from error
+
+
+def _whole(value) -> bool:
+    """Whether it counts something; NumPy's whole numbers do."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and value > 0
 
 
 def _input(net: Architecture, include_top, input_tensor, input_shape, name):
@@ -176,8 +202,13 @@ def _input(net: Architecture, include_top, input_tensor, input_shape, name):
                 f"input_tensor={type(input_tensor).__name__}: a Keras tensor, such as "
                 "keras.Input(...) gives, is needed."
             )
+        if not keras.backend.is_float_dtype(input_tensor.dtype):
+            raise InputError(
+                f"input_tensor of {input_tensor.dtype}: a floating-point one is needed."
+            )
         shape = tuple(input_tensor.shape[1:])
-        if input_shape is not None and tuple(input_shape) != shape:
+        given = tuple(input_shape) if isinstance(input_shape, list) else input_shape
+        if given not in (None, shape):
             raise InputError(
                 f"input_shape={input_shape} does not fit input_tensor, which has "
                 f"{shape}: leave one of them out."
@@ -194,7 +225,7 @@ def _input(net: Architecture, include_top, input_tensor, input_shape, name):
 def _check_shape(net: Architecture, shape, argument: str):
     wanted = f"{argument}={shape}: (height, width, channels) is needed"
     whole = isinstance(shape, tuple | list) and all(
-        one is None or (isinstance(one, int) and one > 0) for one in shape
+        one is None or _whole(one) for one in shape
     )
     if not whole or len(shape) != 3:
         raise InputError(f"{wanted}, whole numbers from 1 (height and width or None).")

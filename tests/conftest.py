@@ -16,16 +16,25 @@ from keras_resnet.architectures import Architecture, get_architecture
 
 
 def tiny(name: str) -> Architecture:
-    """A row of the table at its smallest: one block a stage, a few channels."""
+    """A row of the table at its smallest: few blocks, few channels, few groups."""
     row = get_architecture(name)
     stages = len(row.depths)
-    return replace(
-        row,
-        name=f"tiny_{name}",
-        depths=(1,) * stages,
-        widths=(4, 8, 12, 16)[:stages],
-        input_size=row.total_stride * 2,
-    )
+    unit = 32 if row.norm in ("group", "evonorm") else 8  # their groups are 32
+    widths = tuple(unit * width for width in (1, 2, 3, 4)[:stages])
+    changes = {
+        "depths": (2 if row.stride_block == "last" else 1,) * stages,
+        "widths": widths,
+        "stem_widths": row.stem_widths and (unit, unit, widths[0]),
+        "cardinality": min(row.cardinality, 2),
+        "base_width": 64,
+        "growth": min(row.growth, 4),
+        "attention_divisor": 4,
+    }
+    if row.branch_widths:
+        changes["branch_widths"] = tuple(((3, 5),) for _ in widths)
+        changes["outputs"] = tuple(3 * width + 1 for width in widths)
+    side = row.total_stride * 2
+    return replace(row, name=f"tiny_{name}", input_size=side, **changes)
 
 
 def randomize(model, seed: int = 0) -> None:

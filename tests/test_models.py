@@ -13,27 +13,41 @@ from conftest import randomize, tiny
 import keras_resnet
 from keras_resnet import blocks, build, get_architecture, list_models
 from keras_resnet.errors import InputError
+from keras_resnet.style import Style
 
 KINDS = (  # one of each kind of network that the table can express
     *("resnet18", "resnet50", "resnet50_v1", "resnet50_v2", "resnet18_v2"),
     *("plain18", "resnet20", "resnet20_b", "resnet20_v2", "plain20"),
-    *("resnet164", "resnet164_v2"),
+    *("resnet164", "resnet164_v2", "resnet50d", "ecaresnet26t", "senet154"),
+    *("seresnext50_32x4d", "resnetrs50", "resnetaa50d", "resnetblur18", "resnet50_gn"),
+    *("test_resnet", "ecaresnet50d_pruned", "resnet18_vd", "resnetv2_50d"),
+    *("resnetv2_50d_evos", "resnetv2_50d_frn", "resnetv2_50x1_bit"),
+    *("resnet50_keras", "resnet50v2_keras", "densenet121", "resnest50d"),
+    *("resnest50d_4s2x40d", "resnest50d_1s4x24d", "skresnet18", "skresnet50"),
+    *("skresnext50_32x4d", "res2net50_26w_4s", "res2next50"),
 )
 
 
 def test_the_kinds_cover_the_table():
-    def kind(name):
-        row = get_architecture(name)
-        fields = "block stem preactivation stride_conv shortcut"
-        return tuple(getattr(row, field) for field in fields.split())
+    """Each value of each field that chooses between mechanisms occurs in one."""
+    fields = (
+        *("block", "stem", "stem_pool", "preactivation", "stride_conv", "shortcut"),
+        *("stride_block", "reduce_first", "shortcut_kernel", "project_first"),
+        *("attention", "radix", "split_input", "pool_first", "antialias", "norm"),
+        *("standardized", "biases"),
+    )
 
-    assert {kind(name) for name in list_models()} == {kind(name) for name in KINDS}
+    def kinds(names):
+        rows = [get_architecture(name) for name in names]
+        return {(field, getattr(row, field)) for row in rows for field in fields}
+
+    assert kinds(list_models()) == kinds(KINDS)
 
 
 def test_signature_is_that_of_keras_applications():
     theirs = inspect.signature(keras.applications.ResNet50).parameters
     ours = inspect.signature(keras_resnet.ResNet50).parameters
-    assert list(ours) == list(theirs)
+    assert list(ours) == [*theirs, "settings"]
     for same in ("include_top", "input_tensor", "input_shape", "pooling"):
         assert ours[same].default == theirs[same].default
 
@@ -56,7 +70,7 @@ def test_default_classes_and_names():
 
 
 @pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("channels", [1, 3, 4, 13])
+@pytest.mark.parametrize("channels", [1, 13])
 def test_any_channels_and_odd_sizes(name, channels, pictures):
     net = tiny(name)
     size = net.total_stride
@@ -71,9 +85,14 @@ def test_any_channels_and_odd_sizes(name, channels, pictures):
 def test_features_have_the_total_stride(name):
     net = tiny(name)
     model = build(net, include_top=False, input_shape=(97, 65, 3))
-    expected = [-(-side // net.total_stride) for side in (97, 65)]
+    # in torch too, an average pool without padding leaves the last row out
+    floors = net.antialias == "average" or net.block == "dense"
+    up = 0 if floors else net.total_stride - 1
+    expected = [(side + up) // net.total_stride for side in (97, 65)]
     assert list(model.output_shape[1:3]) == expected
-    assert model.output_shape[-1] == net.widths[-1] * net.expansion
+    dense = net.block == "dense"
+    channels = net.widths[-1] + net.growth if dense else net.stage_outputs(-1)
+    assert model.output_shape[-1] == channels
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -115,7 +134,7 @@ def test_mixed_precision_keeps_the_head_in_float32(policy, name, pictures):
     assert np.isfinite(model(images)).all()
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", ["resnet50", "resnet20", "resnetv2_50x1_bit"])
 def test_two_models_in_one_graph(name, pictures):
     """Flat (joined over their inputs) and nested, with default names."""
     net = tiny(name)
@@ -203,8 +222,6 @@ def test_weights_behind_layers_of_ones_own(tmp_path, pictures):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"classes": 6}, "fc/kernel has shape"),
-        ({"input_shape": (64, 64, 4)}, "conv1/kernel has shape"),
         ({"architecture": tiny("resnet50_v2")}, "is missing"),
         ({"architecture": replace(tiny("resnet50"), depths=(2, 1, 1, 1))}, "missing"),
         ({"architecture": replace(tiny("resnet50"), shortcut="none")}, "no place"),
@@ -248,6 +265,10 @@ def test_weights_of_another_kind_or_damaged(tmp_path):
     [
         ({"classes": 0}, "classes=0"),
         ({"classes": 2.5}, "classes=2.5"),
+        ({"classes": True}, "classes=True"),
+        ({"include_top": "no"}, "include_top='no'"),
+        ({"name": "a/b"}, "name='a/b'"),
+        ({"classifier_activation": "softmix"}, "classifier_activation='softmix'"),
         ({"pooling": "mean"}, "pooling='mean'"),
         ({"input_shape": (224, 224)}, "height, width, channels"),
         ({"input_shape": (224, 224, 0)}, "whole numbers from 1"),
@@ -256,6 +277,7 @@ def test_weights_of_another_kind_or_damaged(tmp_path):
         ({"input_shape": (3, 224, 224)}, "channels-first"),
         ({"input_shape": "224"}, "height, width, channels"),
         ({"input_tensor": np.zeros((1, 64, 64, 3))}, "Keras tensor"),
+        ({"input_tensor": keras.Input((64, 64, 3), dtype="uint8")}, "of uint8"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):
@@ -272,8 +294,33 @@ def test_what_is_no_architecture_is_refused(architecture):
 def test_input_tensor_and_input_shape_must_agree():
     with pytest.raises(ValueError, match="input_shape"):
         build("resnet20", input_tensor=keras.Input((8, 8, 3)), input_shape=(16, 16, 3))
+    with pytest.raises(ValueError, match="input_shape=5"):
+        build("resnet20", input_tensor=keras.Input((8, 8, 3)), input_shape=5)
     with pytest.raises(ValueError, match="number of channels"):
         build("resnet20", input_tensor=keras.Input((8, 8, None)))
+
+
+def test_numpy_counts_as_well(pictures):
+    shape = (np.int64(32), np.int64(32), 3)
+    model = build(tiny("resnet20"), classes=np.int64(4), input_shape=shape)
+    assert model(pictures(32, 32, 3)).shape == (2, 4)
+
+
+def test_standardised_kernels_of_zeros_in_half_precision(pictures):
+    """The epsilon under the root is smaller than float16's least number."""
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = build(tiny("resnetv2_50x1_bit"), zero_init_residual=True)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert np.isfinite(model(pictures(64, 64, 3))).all()
+
+
+def test_names_start_anew_with_keras():
+    first = build(tiny("resnet20")).name
+    assert build(tiny("resnet20")).name != first
+    keras.utils.clear_session()
+    assert build(tiny("resnet20")).name == "tiny_resnet20"
 
 
 @pytest.mark.parametrize(
@@ -285,6 +332,10 @@ def test_bad_block_arguments_are_named(block):
         block(x, 8, stride_conv=3, name="x")
     with pytest.raises(ValueError, match="shortcut='C'"):
         block(x, 8, shortcut="C", name="x")
+    with pytest.raises(InputError, match="no channels would be left"):
+        block(x, 8, base_width=1, name="x")
+    with pytest.raises(InputError, match="norm='bach'"):
+        block(x, 8, style=Style(norm="bach"), name="x")
     with pytest.raises(ValueError, match="cannot reduce 64 channels to 32"):
         block(x, 8, shortcut="A", name="x")
 

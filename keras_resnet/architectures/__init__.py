@@ -1,0 +1,76 @@
+"""The table of architectures: what a name stands for. Standard library only.
+
+A row is an `Architecture`; a variant is a row derived from another with
+`dataclasses.replace`. The rows cite `PAPERS`.
+"""
+
+import fnmatch
+import re
+
+from keras_resnet.architectures import original, preactivation, relatives, variants
+from keras_resnet.architectures.original import cifar as cifar
+from keras_resnet.architectures.papers import PAPERS as PAPERS
+from keras_resnet.architectures.record import Architecture as Architecture
+from keras_resnet.errors import InputError, closest
+
+_TABLE = {
+    row.name: row
+    for family in (original, variants, preactivation, relatives)
+    for row in family.rows()
+}
+_ALIASES = {
+    f"resnet{depth}_v2": f"resnetv2_{depth}" for depth in (18, 34, 50, 101, 152)
+}
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names in the table that match a shell pattern, smallest depth first.
+
+    Any further CIFAR depth is to be had as `resnet<6n+2>_cifar` and
+    `plain<6n+2>_cifar`, or from `keras_resnet.architectures.cifar`;
+    `resnet50_v2` and its like are further names of `resnetv2_50`.
+    """
+    names = fnmatch.filter(_TABLE, pattern.lower())
+    return sorted(names, key=lambda name: (_depth(name), name))
+
+
+def _depth(name: str) -> int:
+    number = re.search(r"\d+", re.sub("res2|v2_", "", name))  # no depths
+    return int(number[0]) if number else 0
+
+
+def get_architecture(name: str) -> Architecture:
+    """The architecture of a name.
+
+    Args:
+        name: one of `list_models()`, `resnet18_v2` ... `resnet152_v2`, or
+            `resnet<6n+2>_cifar` or `plain<6n+2>_cifar` for any n.
+
+    Raises:
+        InputError: no such name; the closest ones are offered.
+    """
+    key = str(name).lower()
+    key = _ALIASES.get(key, key)
+    if key in _TABLE:
+        return _TABLE[key]
+    if match := re.fullmatch(r"(resnet|plain)(\d+)_cifar", key):
+        row = cifar(int(match[2]))
+        return original.plain(row) if match[1] == "plain" else row
+    raise InputError(f"unknown model {name!r}.{_advice(key)}")
+
+
+def _advice(key: str) -> str:
+    """What to write in place of an unknown name."""
+    match = re.fullmatch(r"(resnet|plain)(\d+)(_v1|_v2|_b)?", key)
+    if not match:
+        return closest(key, _TABLE) or " keras_resnet.list_models() names them all."
+    family, depth = match[1], int(match[2])
+    if depth >= 8 and depth % 6 == 2 and not match[3]:
+        return f" The CIFAR form of this depth is '{family}{depth}_cifar'."
+    rows = (re.fullmatch(rf"{family}(\d+)(_v1|_v2|_b)?", row) for row in _TABLE)
+    depths = sorted({int(row[1]) for row in rows if row})
+    return (
+        f" No network of the family {family!r} has {depth} layers: listed depths are "
+        f"{', '.join(map(str, depths))}; CIFAR forms have 6n+2."
+        + closest(key, _TABLE, most=2)
+    )
