@@ -20,9 +20,14 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
     packages=find_packages(include=["keras_resnet*", "export*"]),
-    package_data={"keras_resnet": ["py.typed"]},
+    package_data={"keras_resnet": ["py.typed", "*.csv", "weights/*.csv"]},
     install_requires=[
         "keras>=3.15",  # the models
+        "safetensors>=0.6.1",  # weights as timm has them, never pickled
+        "huggingface_hub>=1.20",  # published weights: cached, and a break resumed
+        "h5py>=3.14",  # keras.applications' and keras-hub's weight files
+        "ml_dtypes>=0.5.1",  # bfloat16 weights
+        "pillow>=11",  # photographs
         "tensorflow>=2.21",  # training, data pipelines, SavedModel
         "tensorboard>=2.20",  # Keras's callback writes through it; TF leaves it out
         "tensorflow-datasets>=4.9.10",  # data sets

@@ -3,12 +3,22 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from keras_resnet.errors import InputError
+from keras_resnet.weights.stored import is_finite
+from keras_resnet.weights.torch_layout import CLASSIFIERS
 
 if TYPE_CHECKING:
     import keras
 
-_HEAD = ("images", "avgpool", "maxpool.global", "fc")
+
+class MismatchError(InputError):
+    """Weights do not fit a model. `faults` lists all reasons, a line each."""
+
+    def __init__(self, message: str, faults: list[str]):
+        super().__init__(message)
+        self.faults = faults
 
 
 def named_variables(model: "keras.Model") -> dict[str, Any]:
@@ -18,12 +28,17 @@ def named_variables(model: "keras.Model") -> dict[str, Any]:
     """
     return {
         f"{name}/{variable.name}": variable
-        for name, layer in _named_layers(model).items()
+        for name, layer in named_layers(model).items()
         for variable in layer.weights
     }
 
 
-def _named_layers(model: "keras.Model") -> dict[str, Any]:
+def arrays_of(model: "keras.Model") -> dict[str, np.ndarray]:
+    """The values of `named_variables`."""
+    return {k: variable.numpy() for k, variable in named_variables(model).items()}
+
+
+def named_layers(model: "keras.Model") -> dict[str, Any]:
     """The network's layers, named without the model's name and with dots for dashes."""
     prefix = f"{model.name}-"
     return {
@@ -33,40 +48,10 @@ def _named_layers(model: "keras.Model") -> dict[str, Any]:
     }
 
 
-def require_same_graph(model: "keras.Model", other: "keras.Model", source: str) -> None:
-    """Refuses weights of a network whose layers or strides are others.
-
-    Shapes alone do not tell v1 from v1.5, or a plain net from one with shortcut A.
-    The head may differ.
-
-    Args:
-        model: to be given weights.
-        other: that has them.
-        source: where `other` comes from, for the message.
-
-    Raises:
-        InputError: naming the layers that differ.
-    """
-    ours, theirs = _strides(model), _strides(other)
-    faults = [
-        *(f"{name} is missing" for name in ours if name not in theirs),
-        *(f"{name} has no place in the model" for name in theirs if name not in ours),
-        *(
-            f"{name} has stride {theirs[name]}, the model's {stride}"
-            for name, stride in ours.items()
-            if name in theirs and theirs[name] != stride
-        ),
-    ]
-    _refuse(faults, model, source)
-
-
-def _strides(model: "keras.Model") -> dict[str, Any]:
-    """The stride of every layer before the head by its name; None if it has none."""
-    return {
-        name: getattr(layer, "strides", None)
-        for name, layer in _named_layers(model).items()
-        if name not in _HEAD and not name.endswith(".padding")  # goes with a stride
-    }
+def classifier_of(names: Mapping[str, Any]) -> str | None:
+    """The classifier among names of layers or weights; None where there is none."""
+    layers = {name.split("/")[0] for name in names}
+    return next((name for name in CLASSIFIERS if name in layers), None)
 
 
 def assign(model: "keras.Model", arrays: Mapping[str, Any], source: str) -> None:
@@ -74,21 +59,42 @@ def assign(model: "keras.Model", arrays: Mapping[str, Any], source: str) -> None
 
     Args:
         model: its weights are named as `named_variables` does.
-        arrays: by the same names. A classifier is passed over where the model has
-            none.
+        arrays: array-likes by the same names. A classifier is passed over where the
+            model has none.
         source: where the arrays come from, for the message.
 
     Raises:
-        InputError: a name is missing or left over, or a shape differs.
+        MismatchError: a name is missing or left over, or a shape differs.
+        InputError: a number is not finite.
     """
     variables = named_variables(model)
-    heads = {"fc/kernel", "fc/bias"} - variables.keys()
-    faults = [
+    passed_over = None if classifier_of(variables) else classifier_of(arrays)
+    arrays = {
+        name: array
+        for name, array in arrays.items()
+        if name.split("/")[0] != passed_over
+    }
+    refuse(_faults(variables, arrays), model, source)
+    refuse_not_finite(arrays, source)
+    for name, variable in variables.items():
+        # as it is, since TensorFlow would copy a numpy array once more
+        variable.assign(arrays[name])
+
+
+def refuse_not_finite(arrays: Mapping[str, Any], source: str) -> None:
+    """Raises an InputError where a number is not finite, as a float32."""
+    for name, array in arrays.items():
+        if not is_finite(array):
+            raise InputError(f"{source}: {name} holds NaN or infinity.")
+
+
+def _faults(variables: Mapping[str, Any], arrays: Mapping[str, Any]) -> list[str]:
+    return [
         *(f"{name} is missing" for name in variables if name not in arrays),
         *(
             f"{name} has no place in the model"
             for name in arrays
-            if name not in variables and name not in heads
+            if name not in variables
         ),
         *(
             f"{name} has shape {tuple(arrays[name].shape)}, "
@@ -97,15 +103,13 @@ def assign(model: "keras.Model", arrays: Mapping[str, Any], source: str) -> None
             if name in arrays and tuple(arrays[name].shape) != tuple(variable.shape)
         ),
     ]
-    _refuse(faults, model, source)
-    for name, variable in variables.items():
-        variable.assign(arrays[name])
 
 
-def _refuse(faults: list[str], model: "keras.Model", source: str) -> None:
-    """Raises an InputError that names the first faults, if there are any."""
+def refuse(faults: list[str], model: "keras.Model", source: str) -> None:
+    """Raises a MismatchError that names the first faults, if there are any."""
     if faults:
         more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
-        raise InputError(
-            f"{source} does not fit {model.name}: {'; '.join(faults[:3])}{more}."
+        raise MismatchError(
+            f"{source} does not fit {model.name}: {'; '.join(faults[:3])}{more}.",
+            faults,
         )

@@ -1,0 +1,216 @@
+"""Published weights: a record a tag. Standard library only; no network.
+
+The records are in catalogue.csv, which tests/golden/make_catalogue.py makes from what
+timm, torchvision, keras.applications and keras-hub publish. torchvision's own files are
+pickles, which are never opened here: its tags stand for timm's safetensors copies of
+the same weights, with torchvision's preprocessing and figures.
+"""
+
+import contextlib
+import csv
+import difflib
+import fnmatch
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from keras_resnet.architectures import get_architecture
+from keras_resnet.errors import InputError
+from keras_resnet.preprocessing import Preprocessing
+
+# Commercial use is allowed, on no other condition than that the authors are named.
+FREE = ("apache-2.0", "bsd-3-clause", "mit")
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One published set of weights.
+
+    Attributes:
+        tag: its name among the weights of its architecture, such as `a1_in1k`.
+        architecture: that it is of.
+        origin: who publishes it: "timm", "torchvision", "keras" (keras.applications)
+            or "keras_hub".
+        source: the repository on the Hugging Face hub, or, of "keras", the URL.
+        licence: SPDX identifier in lower case, or "unknown".
+        classes: outputs of its classifier; 0 for weights without one.
+        preprocessing: that it was trained for, and that `top1` is measured with.
+        test_preprocessing: another for which its publisher reports a better figure;
+            None if there is none.
+        top1: published accuracy on ImageNet's validation set, in percent; None where
+            there is no figure.
+        top1_size: side of the pictures that `top1` is measured on, in pixels.
+        test_top1: the same with `test_preprocessing`.
+        classifier, first_conv: layers of the file whose shapes follow the classes and
+            the input channels, in the file's own names; empty for Keras's files.
+        md5: published checksum of the file; None for the hub, which tells a SHA-256
+            with each download.
+    """
+
+    tag: str
+    architecture: str
+    origin: str
+    source: str
+    licence: str
+    classes: int
+    preprocessing: Preprocessing
+    test_preprocessing: Preprocessing | None
+    top1: float | None
+    top1_size: int | None
+    test_top1: float | None
+    classifier: str
+    first_conv: str
+    md5: str | None
+
+    @property
+    def name(self) -> str:
+        """Unique: `resnet50.a1_in1k`."""
+        return f"{self.architecture}.{self.tag}"
+
+    @property
+    def free(self) -> bool:
+        """Whether its licence allows commercial use."""
+        return self.licence in FREE
+
+
+def list_weights(architecture: str = "*") -> list[str]:
+    """Names of published weights, such as `resnet50.a1_in1k`, best first.
+
+    Best is the highest published top-1; weights without a figure come last. Each name
+    can be handed to `weights=` of its architecture.
+
+    Args:
+        architecture: its name, or a shell pattern.
+    """
+    table = _table()
+    names = fnmatch.filter(table, _canonical(architecture))
+    return [weight.name for name in names for weight in table[name]]
+
+
+def find(architecture: str, tag: str = "imagenet") -> Weight:
+    """The record of a tag.
+
+    Args:
+        architecture: name of a network.
+        tag: in any of the forms "a1_in1k", "resnet50.a1_in1k", "timm/a1_in1k" and
+            "timm/resnet50.a1_in1k"; or "imagenet", which stands for the best free
+            weights of the architecture: the highest published `top1` among those with
+            ImageNet's 1000 classes whose licence is one of `FREE`.
+
+    Raises:
+        InputError: no such tag, with those that there are; or "imagenet" where no
+            licence is free.
+    """
+    name = _canonical(architecture)
+    weights = _table().get(name, [])
+    if not weights:
+        raise InputError(
+            f"weights={tag!r}: none are published for {name!r}; accepted are None and "
+            "the path of a file."
+        )
+    wanted = str(tag).lower()
+    if wanted == "imagenet":
+        return _default(name, weights)
+    for weight in weights:
+        if wanted in _spellings(weight):
+            return weight
+    raise InputError(f"weights={tag!r}: {_advice(name, wanted)}")
+
+
+def _default(name: str, weights: list[Weight]) -> Weight:
+    for weight in weights:
+        if weight.free and weight.classes == 1000:
+            return weight
+    known = ", ".join(f"{one.tag!r} ({one.licence})" for one in weights)
+    raise InputError(
+        f"weights='imagenet': no weights of {name!r} are known to be free for "
+        f"commercial use; ask for {known} by name."
+    )
+
+
+def _spellings(weight: Weight) -> set[str]:
+    """Everything that a record answers to, in lower case."""
+    names = (weight.tag, weight.name)
+    return {
+        spelling.lower()
+        for name in names
+        for spelling in (name, f"{weight.origin}/{name}")
+    }
+
+
+def _advice(name: str, wanted: str) -> str:
+    """Why there is no such tag, and the ones that there are, the closest first."""
+    others = [
+        other
+        for other, weights in _table().items()
+        if any(wanted in _spellings(weight) for weight in weights)
+    ]
+    tags = sorted(
+        (weight.tag for weight in _table()[name]),
+        key=lambda tag: -difflib.SequenceMatcher(None, tag.lower(), wanted).ratio(),
+    )
+    known = f"accepted are 'imagenet', {', '.join(map(repr, tags))}, or a file's path."
+    if others:
+        near = difflib.get_close_matches(name, others, n=3, cutoff=0)
+        return f"a tag of {', '.join(near)}, not of {name}; {known}"
+    return f"no such tag of {name}; {known}"
+
+
+def _canonical(architecture: str) -> str:
+    """The name in the table of architectures; anything else in lower case."""
+    with contextlib.suppress(InputError):
+        return get_architecture(architecture).name
+    return str(architecture).lower()
+
+
+@cache
+def _table() -> dict[str, list[Weight]]:
+    """The records of each architecture, best first."""
+    table = {}
+    with Path(__file__).with_name("catalogue.csv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            weight = _read(row)
+            table.setdefault(weight.architecture, []).append(weight)
+    for weights in table.values():
+        weights.sort(key=lambda weight: -(weight.top1 or 0))
+    return table
+
+
+def _read(row: dict[str, str]) -> Weight:
+    architecture, _, tag = row["tag"].partition(".")
+    training = _preprocessing(row, row["input_size"], row["crop_pct"])
+    test = None
+    if row["test_input_size"]:
+        crop = row["test_crop_pct"] or row["crop_pct"]
+        test = _preprocessing(row, row["test_input_size"], crop)
+    return Weight(
+        tag=tag,
+        architecture=architecture,
+        origin=row["origin"],
+        source=row["hf_hub_id"] or row["url"],
+        licence=row["license"],
+        classes=int(row["num_classes"]),
+        preprocessing=training,
+        test_preprocessing=test,
+        top1=_number(row["top1"]),
+        top1_size=int(row["top1_img_size"]) if row["top1_img_size"] else None,
+        test_top1=_number(row["test_top1"]),
+        classifier=row["classifier"],
+        first_conv=row["first_conv"],
+        md5=row["md5"] or None,
+    )
+
+
+def _preprocessing(row: dict[str, str], size: str, crop: str) -> Preprocessing:
+    return Preprocessing(
+        size=(int(size), int(size)),
+        crop=float(crop),
+        interpolation=row["interpolation"],
+        mean=tuple(map(float, row["mean"].split())),
+        std=tuple(map(float, row["std"].split())),
+        channel_order=row["channel_order"],
+    )
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
