@@ -6,7 +6,9 @@ batch normalisation arrives as a Mul and an Add by one constant a channel:
 
 - a Transpose of a constant is computed;
 - a Mul or Add by a constant a channel, behind a Conv, goes into the Conv;
-- a Pad before a MaxPool goes into the MaxPool where that is exact.
+- a Pad before a MaxPool goes into the MaxPool where that is exact;
+- a reversal of the channels, of preprocessing for "bgr" weights, goes into the Conv
+  that they end in.
 """
 
 from collections import Counter
@@ -17,6 +19,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 LOWEST = -np.inf  # what a MaxPool pads with
+END = 10**9  # how tf2onnx writes a Slice up to the end
 
 
 def fold(graph: onnx.GraphProto, weights: dict[str, np.ndarray]) -> None:
@@ -31,6 +34,7 @@ def fold(graph: onnx.GraphProto, weights: dict[str, np.ndarray]) -> None:
     nodes = _transpose(graph.node, constants)
     nodes = _fold_scales(nodes, constants, [one.name for one in graph.output])
     nodes = _fold_padding(nodes, constants)
+    nodes = _fold_reversal(nodes, constants)
     inputs = [one for one in graph.input if one.name not in weights]
     used = dict.fromkeys(name for node in nodes for name in node.input)
     tensors = [
@@ -165,3 +169,71 @@ def _pad_more(pool: onnx.NodeProto, sides: list[int]) -> None:
     others = [one for one in pool.attribute if one.name not in ("pads", "auto_pad")]
     pool.ClearField("attribute")
     pool.attribute.extend([*others, helper.make_attribute("pads", pads)])
+
+
+def _fold_reversal(nodes: list, constants: dict) -> list:
+    """Turns a kernel around in place of the channels that come to it reversed."""
+    for reversal in nodes:
+        axis = _reversed_axis(reversal, constants)
+        on_the_way = axis and _until_convolution(reversal, axis, nodes, constants)
+        if not on_the_way:
+            continue
+        for node, place, axis in on_the_way:
+            array = constants[node.input[place]]
+            axis -= 4 - array.ndim  # it may lack the first axes
+            if axis >= 0 and array.shape[axis] > 1:
+                constants[f"{node.name}.turned"] = np.flip(array, axis).copy()
+                node.input[place] = f"{node.name}.turned"
+        (follower,) = _users(reversal.output[0], nodes)
+        place = list(follower.input).index(reversal.output[0])
+        follower.input[place] = reversal.input[0]
+        return [node for node in nodes if node is not reversal]
+    return nodes
+
+
+def _reversed_axis(node: onnx.NodeProto, constants: dict) -> int | None:
+    """The axis that a Slice reverses as a whole; None of any other node."""
+    if node.op_type != "Slice" or len(node.input) < 5:  # the fifth are the steps
+        return None
+    if any(name not in constants for name in node.input[1:]):
+        return None
+    turned = []
+    rows = [constants[name].tolist() for name in node.input[1:]]
+    for start, end, axis, step in zip(*rows, strict=True):
+        if step == -1 and start >= END and end <= -END:
+            turned.append(axis % 4)
+        elif (start, step) != (0, 1) or end < END:
+            return None
+    return turned[0] if len(turned) == 1 else None
+
+
+def _until_convolution(node, axis: int, nodes: list, constants: dict) -> list | None:
+    """What is to be turned if `axis` is, from a node's output up to the next Conv.
+
+    Returns:
+        (node, which input, which axis of it) of each constant, the kernel last; None
+        where the way leads elsewhere, or over anything but scales and zero padding.
+    """
+    found = []
+    while True:
+        tensor, users = node.output[0], _users(node.output[0], nodes)
+        if len(users) != 1:
+            return None
+        (node,) = users
+        if node.op_type == "Conv":
+            plain = helper.get_node_attr_value(node, "group") == 1
+            fits = plain and axis == 1 and node.input[1] in constants
+            return [*found, (node, 1, 1)] if fits else None
+        if node.op_type == "Transpose":
+            axis = list(helper.get_node_attr_value(node, "perm")).index(axis)
+        elif _operands(node, constants)[0] == tensor:
+            found.append((node, 1 - list(node.input).index(tensor), axis))
+        elif node.op_type == "Pad" and _constant_padding(node, constants):
+            if any(constants[node.input[1]][axis::4]):
+                return None
+        elif node.op_type != "Cast":
+            return None
+
+
+def _users(tensor: str, nodes: list) -> list:
+    return [node for node in nodes if tensor in node.input]

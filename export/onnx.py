@@ -166,9 +166,16 @@ def _convert_graph(signature, opset, layout):
     for name, array in kernels.items():
         specification.append(tf.TensorSpec(array.shape, array.dtype, name))
     function = tf.function(serve, autograph=False)
+    # Keras calls grouped convolutions through a function for XLA, which the converter
+    # does not look into; "eagerly" here, such calls become part of the graph.
+    eagerly = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        concrete = function.get_concrete_function(*specification)
+    finally:
+        tf.config.run_functions_eagerly(eagerly)
     # A layer's own tensors, such as Normalization's mean, are inputs of the graph too.
-    captures = function.get_concrete_function(*specification).graph.captures
-    for value, inside in captures:
+    for value, inside in concrete.graph.captures:
         if value.dtype != tf.resource:
             kernels[inside.name] = value.numpy()
     proto, _ = tf2onnx.convert.from_function(

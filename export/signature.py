@@ -19,7 +19,7 @@ from keras import ops
 
 from keras_resnet.errors import InputError
 from keras_resnet.preprocessing import Preprocessing
-from keras_resnet.saving import Card
+from keras_resnet.saving import Card, card_of
 
 INPUT = "images"
 OUTPUTS = ("probabilities", "logits")
@@ -106,7 +106,7 @@ def make_signature(
             (batch, classes), that ends in a Dense layer without activation, or in
             softmax: of a Dense, Activation or Softmax layer. It need not have been
             called before.
-        card: what travelled with the weights.
+        card: what travelled with the weights; None takes the model's own card.
         output: "probabilities" or "logits".
         preprocess: normalise inside, by the card's preprocessing; the input is then
             uint8 pictures of 0..255 at the network's size.
@@ -124,6 +124,7 @@ def make_signature(
         )
     if output not in OUTPUTS:
         raise InputError(f"output={output!r}: accepted are {', '.join(OUTPUTS)}.")
+    card = card or card_of(model)
     preprocessing = card.preprocessing if card else None
     if preprocess and preprocessing is None:
         raise InputError(

@@ -63,7 +63,7 @@ def arguments(flags: Flags) -> dict:
 
 
 def _load_file(path: Path, flags: Flags) -> dict:
-    from keras_resnet.saving import load_model, read_card
+    from keras_resnet.saving import load_model
 
     if path.is_dir():
         path = path / "best.keras"
@@ -72,10 +72,9 @@ def _load_file(path: Path, flags: Flags) -> dict:
                 f"source={flags.source}: a folder without best.keras; accepted are a "
                 "run folder, a .keras file or an architecture's name."
             )
-    model, card = load_model(path), read_card(path)
     beside = path.parent / "validation.npz"
     images = flags.images or (beside if beside.exists() else None)
-    return {"model": model, "card": card, "images": images}
+    return {"model": load_model(path), "images": images}
 
 
 def _load_name(flags: Flags) -> dict:
@@ -85,13 +84,12 @@ def _load_name(flags: Flags) -> dict:
     import keras
 
     from keras_resnet.model import build
-    from keras_resnet.saving import Card
 
     size = flags.input_size or (architecture.input_size,) * 2
     keras.utils.set_random_seed(0)
     model = build(architecture, input_shape=(*size, 3), classifier_activation=None)
     draw_normalization(model)
-    return {"model": model, "card": Card(architecture), "images": flags.images}
+    return {"model": model, "images": flags.images}
 
 
 def draw_normalization(model) -> None:

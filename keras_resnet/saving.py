@@ -1,14 +1,17 @@
 """`.keras` files with a card: all that the file's user must know beside the weights.
 
-A `.keras` file is a zip archive. Keras reads the members it knows and passes over
-ours, `keras_resnet/<name>.json`, so the file stays an ordinary Keras file.
+A model carries its card as `model.card`, and Keras writes it into every `.keras` file
+that is saved from the model, as `assets/card.json`. Keras itself passes over it when it
+loads the file, which stays an ordinary Keras file.
 """
 
 import json
 import os
 import zipfile
-from dataclasses import asdict, dataclass, field
+import zlib
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from keras_resnet.architectures import Architecture
@@ -19,7 +22,10 @@ from keras_resnet.preprocessing import Preprocessing
 if TYPE_CHECKING:
     import keras
 
+_CARD = "card.json"
+_ASSETS = "assets"  # where Keras puts what a model's `save_assets` writes
 _FOLDER = "keras_resnet"
+_MOST_BYTES = 2**26  # of a member; a card has thousands, and a bomb can promise any
 
 
 @dataclass(frozen=True)
@@ -44,17 +50,56 @@ class Card:
 
     @classmethod
     def from_json(cls, record: dict) -> "Card":
-        """The card that `to_json` wrote."""
-        architecture = dict(record["architecture"])
-        for key in ("depths", "widths"):
-            architecture[key] = tuple(architecture[key])
-        recorded = record["preprocessing"]
+        """The card that `to_json` wrote.
+
+        Raises:
+            InputError: it holds something that this version does not know.
+        """
+        _refuse_unknown(cls, record)
+        _refuse_unknown(Architecture, record["architecture"])
+        architecture = {k: _tuples(v) for k, v in record["architecture"].items()}
+        labels, recorded = record["labels"], record["preprocessing"]
+        if not isinstance(labels, list) or not all(isinstance(n, str) for n in labels):
+            raise InputError("labels are no list of names")
         return cls(
             Architecture(**architecture),
-            tuple(record["labels"]),
-            recorded and Preprocessing.from_json(recorded),
-            record["training"],
+            tuple(labels),
+            None if recorded is None else Preprocessing.from_json(recorded),
+            dict(record["training"]),
         )
+
+
+def _refuse_unknown(kind: type, record: dict) -> None:
+    unknown = record.keys() - {one.name for one in fields(kind)}
+    if unknown:
+        raise InputError(
+            f"{kind.__name__.lower()} has an unknown entry {min(unknown)!r}: it may "
+            "come from a later version."
+        )
+
+
+def _tuples(value: Any) -> Any:
+    """The tuples that JSON keeps as lists."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def attach(model: "keras.Model", card: Card) -> None:
+    """Sets `model.card`, and has Keras save it with the model, whoever calls `save`.
+
+    Copies that Keras makes of a model (`clone_model`, pickling) have no card.
+    """
+    model.card = card
+    model.save_assets = MethodType(_save_card, model)
+
+
+def card_of(model: "keras.Model") -> Card | None:
+    """The model's card; None if it has none."""
+    return getattr(model, "card", None)
+
+
+def _save_card(model: "keras.Model", folder: str) -> None:
+    """Keras calls this when it saves, with the folder of the model's assets."""
+    (Path(folder) / _CARD).write_text(json.dumps(model.card.to_json()))
 
 
 def save_model(
@@ -72,7 +117,7 @@ def save_model(
     Args:
         model: any Keras model.
         path: ending in `.keras`.
-        card: what to record beside the weights.
+        card: attached to the model first; None keeps the one that it has.
         force: replace an existing file.
         **members: more to record, each anything that JSON can hold; `read_member`
             gives it back.
@@ -83,7 +128,7 @@ def save_model(
     if Path(path).suffix != ".keras":
         raise InputError(f"{path}: a name that ends in .keras is needed.")
     if card is not None:
-        members["card"] = card.to_json()
+        attach(model, card)
     with write_beside(path, force) as part:
         model.save(part)
         with zipfile.ZipFile(part, "a") as archive:
@@ -92,51 +137,76 @@ def save_model(
 
 
 def load_model(path: str | os.PathLike, *, compile: bool = False) -> "keras.Model":
-    """Loads a `.keras` file in safe mode, our layers included.
+    """Loads a `.keras` file in safe mode, our layers and its card included.
 
     Args:
         path: of the file.
         compile: restore the optimizer and the loss too.
 
+    Returns:
+        The model; with its card as `model.card` where the file has one.
+
     Raises:
-        InputError: no such file, not a `.keras` file, truncated, or holding
-            something that Keras does not load in safe mode.
+        InputError: no such file, not a `.keras` file, truncated, its card damaged, or
+            holding something that Keras does not load in safe mode.
     """
-    _check(path)
+    card = read_card(path)
     import keras
 
     import keras_resnet.layers  # noqa: F401  registers them
+    from keras_resnet.hdf5 import read_hdf5
 
+    read_hdf5(path)  # some damage would crash or hang the library that Keras uses
     try:
-        return keras.models.load_model(path, compile=compile, safe_mode=True)
+        model = keras.models.load_model(path, compile=compile, safe_mode=True)
     except Exception as error:  # a file can be wrong in any way
         reason = str(error).split("\n\n")[0]
         raise InputError(f"{path} cannot be loaded as a model: {reason}") from error
+    if card is not None:
+        attach(model, card)
+    return model
 
 
 def read_card(path: str | os.PathLike) -> Card | None:
     """The card of a `.keras` file, without loading the model; None if it has none.
 
     Raises:
-        InputError: as `load_model`, or the card is damaged.
+        InputError: no such file, not a `.keras` file, or the card is damaged.
     """
+    record = _read(path, f"{_ASSETS}/{_CARD}")
     try:
-        record = read_member(path, "card")
-        return record and Card.from_json(record)
-    except InputError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: its card cannot be read ({error!r}).") from error
+        return None if record is None else Card.from_json(record)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = error if isinstance(error, InputError) else repr(error)
+        raise InputError(f"{path}: its card cannot be read ({reason}).") from error
+
+
+def read_config(path: str | os.PathLike) -> dict:
+    """Keras's configuration of the model in a `.keras` file, without making the model.
+
+    Raises:
+        InputError: no such file, not a `.keras` file, or the configuration is damaged.
+    """
+    return _read(path, "config.json")
 
 
 def read_member(path: str | os.PathLike, name: str) -> Any:
     """What `save_model(..., name=...)` recorded; None if nothing."""
+    return _read(path, f"{_FOLDER}/{name}.json")
+
+
+def _read(path: str | os.PathLike, member: str) -> Any:
+    """The JSON of a member of the file; None if there is none."""
     _check(path)
-    with zipfile.ZipFile(path) as archive:
-        member = f"{_FOLDER}/{name}.json"
-        if member not in archive.namelist():
-            return None
-        return json.loads(archive.read(member))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if member not in archive.namelist():
+                return None
+            if archive.getinfo(member).file_size > _MOST_BYTES:
+                raise ValueError(f"more than {_MOST_BYTES} bytes")
+            return json.loads(archive.read(member))
+    except (OSError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path}: its {member} cannot be read ({error}).") from error
 
 
 def _check(path: str | os.PathLike) -> None:

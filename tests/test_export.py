@@ -296,12 +296,12 @@ def test_force_spares_what_no_export_wrote(tmp_path):
 def test_a_damaged_card_is_one_clear_line(card, tmp_path):
     path = tmp_path / "model.keras"
     save_model(build(), path, Card(keras_resnet.get_architecture("resnet8")))
-    record = json.loads(zipfile.ZipFile(path).read("keras_resnet/card.json"))
+    record = json.loads(zipfile.ZipFile(path).read("assets/card.json"))
     if card.startswith("{"):
         card = json.dumps(record | json.loads(card))
     with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the last of two members is read
-        archive.writestr("keras_resnet/card.json", card)
+        archive.writestr("assets/card.json", card)
     with pytest.raises(InputError, match="card"):
         onnx.main([str(path), "--out", str(tmp_path / "model.onnx")])
 

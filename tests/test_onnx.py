@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -18,7 +19,7 @@ from export.signature import make_signature
 from export.verify import ParityError, prove
 from keras_resnet.errors import InputError
 from keras_resnet.preprocessing import Preprocessing
-from keras_resnet.saving import Card
+from keras_resnet.saving import Card, attach
 
 TOLERANCE = 1e-5  # of the outputs' spread; float32 rounding measures below 3e-6
 NAMES = ("resnet8", "resnet8_b", "resnet8_v2", "plain8")
@@ -126,17 +127,19 @@ def test_logits_and_probabilities_of_either_ending(activation, tmp_path, picture
     assert_equal(np.asarray(softmax), expected)
 
 
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
 @pytest.mark.parametrize("layout", ["nhwc", "nchw"])
-def test_preprocessing_is_baked_in(layout, tmp_path):
+@pytest.mark.parametrize("name", ["resnet8_b", "resnet50"])
+def test_preprocessing_is_baked_in(name, layout, order, tmp_path):
+    """Another order of the channels costs no operator: it is in the first kernel."""
     mean, std = (0.1, 0.4, 0.7), (0.2, 0.3, 0.4)
-    preprocessing = Preprocessing((33, 35), 1.0, "bilinear", mean, std)
-    card = Card(tiny("resnet18"), preprocessing=preprocessing)
-    model = build("resnet8")
+    preprocessing = Preprocessing((33, 35), 1.0, "bilinear", mean, std, order)
+    model = build(name)
+    attach(model, replace(model.card, preprocessing=preprocessing))
     images = np.random.default_rng(0).integers(0, 256, (3, 33, 35, 3), dtype=np.uint8)
     session, graph = export(
         model,
         tmp_path,
-        card=card,
         preprocess=True,
         layout=layout,
         output="logits",
@@ -145,8 +148,13 @@ def test_preprocessing_is_baked_in(layout, tmp_path):
     assert session.input_dtype == np.uint8
     assert session.metadata["preprocessing_baked_in"] is True
     assert session.metadata["parity"]["images"]["real"] == 3
-    assert operators(graph)["Transpose"] <= 1
-    expected = model((images / 255.0 - mean) / std, training=False)
+    metadata = session.metadata["preprocessing"]
+    assert Preprocessing.from_json(metadata) == preprocessing
+    count = operators(graph)
+    assert count["Transpose"] == (layout == "nhwc")
+    assert not {"Slice", "Gather", "Split"} & count.keys()
+    turned = images[..., ::-1] if order == "bgr" else images
+    expected = model((turned / 255.0 - mean) / std, training=False)
     if layout == "nchw":
         images = images.transpose(0, 3, 1, 2).copy()
     assert_equal(session.run(images), expected)
@@ -225,6 +233,22 @@ def odd_model():
     model = keras.Model(images, layers.Softmax()(x))
     randomize(model)
     return model
+
+
+@pytest.mark.parametrize("axes", [[1], [2], [3], [2, 3]])
+@pytest.mark.parametrize("groups", [1, 3])
+def test_reversals_of_ones_own(axes, groups, tmp_path, pictures):
+    """Those of channels go into an ungrouped kernel, others stay."""
+    images = keras.Input((9, 8, 3))
+    turn = tuple(slice(None, None, -1 if i in axes else None) for i in range(4))
+    x = layers.Conv2D(6, 3, groups=groups)(layers.ZeroPadding2D(1)(images[turn] * 0.5))
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(images, layers.Dense(5)(x))
+    randomize(model)
+    session, graph = export(model, tmp_path, output="logits")
+    images = pictures(9, 8, 3)
+    assert_equal(session.run(images), model(images, training=False))
+    assert operators(graph)["Slice"] == (axes != [3] or groups != 1)
 
 
 def test_a_graph_that_folding_must_leave_alone(tmp_path, pictures):

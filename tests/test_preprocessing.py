@@ -1,0 +1,248 @@
+"""Pictures as a set of weights expects them, against timm's transforms and Pillow."""
+
+import base64
+import functools
+import json
+import os
+import subprocess
+import sys
+import zlib
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_resnet
+from keras_resnet.errors import InputError
+from keras_resnet.pictures import find_pictures, preprocess, read_picture
+from keras_resnet.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from keras_resnet.saving import Card, attach
+
+ROOT = Path(__file__).parent
+GOLDEN = json.loads((ROOT / "golden/preprocessing.json").read_text())
+RECORD = Preprocessing((224, 224), 0.875, "bicubic", IMAGENET_MEAN, IMAGENET_STD)
+LEVELS = replace(RECORD, mean=(0,) * 3, std=(1 / 255,) * 3)  # the network gets 0..255
+CAFFE = (103.939, 116.779, 123.68)  # keras.applications' means, blue first
+
+
+@functools.cache
+def photograph(name: str) -> np.ndarray:
+    """One of scikit-learn's two sample photographs."""
+    return read_picture(files("sklearn.datasets.images") / f"{name}.jpg")
+
+
+def cut_out(case: dict) -> np.ndarray:
+    left, top, right, bottom = case["box"]
+    return photograph(case["picture"])[top:bottom, left:right]
+
+
+def record(case: dict) -> Preprocessing:
+    size = (case["size"],) * 2
+    return replace(
+        LEVELS, size=size, crop=case["crop"], interpolation=case["interpolation"]
+    )
+
+
+def hold(levels: np.ndarray, case: dict) -> None:
+    """Raises unless pictures of 0..255 are timm's."""
+    expected = zlib.decompress(base64.b64decode(case["pixels"]))
+    expected = np.frombuffer(expected, "uint8").reshape(-1, 3)
+    pixels = levels.reshape(-1, 3)
+    difference = np.abs(pixels[:: GOLDEN["step"]] - expected)
+    assert difference.max() <= 1.01
+    assert np.mean(difference < 0.01) > 0.998
+    np.testing.assert_allclose(pixels.mean(0, "float64"), case["means"], atol=2e-3)
+
+
+@pytest.mark.parametrize("case", GOLDEN["cases"], ids=lambda case: case["picture"])
+def test_photographs_come_out_as_from_timm(case):
+    levels = np.asarray(record(case)(cut_out(case)))
+    assert levels.shape == (1, case["size"], case["size"], 3)
+    hold(levels, case)
+
+
+def test_normalised_values_are_timms():
+    case, golden = GOLDEN["cases"][0], GOLDEN["normalized"]
+    mean, std = golden["mean"], golden["std"]
+    images = replace(record(case), mean=tuple(mean), std=tuple(std))(cut_out(case))
+    assert keras.backend.standardize_dtype(images.dtype) == "float32"
+    pixels = np.asarray(images).reshape(-1, 3)[:: golden["step"]]
+    level = 1 / 255 / min(std)
+    np.testing.assert_allclose(pixels, golden["pixels"], atol=1.01 * level)
+    assert np.median(np.abs(pixels - golden["pixels"])) < 1e-5
+
+
+def test_a_tf_data_map_knows_no_sizes():
+    """Files of several sizes, decoded, prepared and batched inside the pipeline."""
+    import tensorflow as tf
+
+    cases = [one for one in GOLDEN["cases"] if one["size"] == 224]
+    prepare = replace(LEVELS, crop=0.95)
+    chosen = [one for one in cases if one["crop"] == 0.95]
+    encoded = [tf.io.encode_png(cut_out(one)).numpy() for one in chosen]
+
+    def load(content):
+        return preprocess(tf.io.decode_png(content, channels=3), prepare)
+
+    pipeline = tf.data.Dataset.from_tensor_slices(encoded).map(load).unbatch()
+    assert pipeline.element_spec.shape == (224, 224, 3)
+    images = next(iter(pipeline.batch(len(chosen)))).numpy()
+    for one, case in zip(images, chosen, strict=True):
+        hold(one, case)
+
+
+def test_one_picture_a_batch_and_a_list_are_the_same():
+    china, flower = photograph("china"), photograph("flower")
+    both = np.asarray(RECORD(np.stack([china, flower])))
+    np.testing.assert_array_equal(np.asarray(RECORD(flower))[0], both[1])
+    listed = [Image.fromarray(china), flower, china[:50]]
+    np.testing.assert_array_equal(np.asarray(RECORD(listed))[:2], both)
+    grey = replace(RECORD, mean=(0.5,), std=(0.2,))
+    assert np.asarray(grey(china[..., :1])).shape == (1, 224, 224, 1)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 4000), (2000, 2), (1, 60000)])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_extreme_shapes_equal_pillow(shape, interpolation):
+    """A single pixel, and strips whose positions would overflow 32 bits."""
+    height, width = shape
+    generator = np.random.default_rng(0)
+    picture = generator.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    resized = max(8, width * 8 // height), max(8, height * 8 // width)
+    kind = getattr(Image.Resampling, interpolation.upper())
+    expected = np.asarray(Image.fromarray(picture).resize(resized, kind))
+    left, top = (round((side - 8) / 2) for side in resized)
+    expected = expected[top : top + 8, left : left + 8]
+    record = replace(LEVELS, size=(8, 8), crop=1.0, interpolation=interpolation)
+    difference = np.abs(np.asarray(record(picture))[0] - expected)
+    assert difference.max() <= 1.01
+    assert np.mean(difference < 0.01) > 0.99
+
+
+def test_caffes_order_equals_keras_applications():
+    pixels = photograph("china")[None, :100, :100]
+    mean, std = tuple(one / 255 for one in CAFFE), (1 / 255,) * 3
+    record = replace(RECORD, mean=mean, std=std, channel_order="bgr")
+    expected = keras.applications.resnet.preprocess_input(pixels.astype("float32"))
+    np.testing.assert_allclose(
+        np.asarray(record.normalize(pixels)), expected, atol=1e-4
+    )
+
+
+def test_records_survive_json_and_older_ones_are_read():
+    record = replace(RECORD, channel_order="bgr")
+    written = json.loads(json.dumps(record.to_json()))
+    assert Preprocessing.from_json(written) == record
+    del written["channel_order"]
+    assert Preprocessing.from_json(written) == RECORD
+    with pytest.raises(InputError, match="unknown entry 'gamma'"):
+        Preprocessing.from_json(written | {"gamma": 2.2})
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"interpolation": "nearest"}, "interpolation='nearest'.*bicubic"),
+        ({"channel_order": "grb"}, "channel_order='grb'.*bgr"),
+        ({"crop": 0}, r"crop=0.*\(0, 1\]"),
+        ({"size": (224,)}, r"size=\(224,\).*two whole numbers"),
+        ({"std": (1, 1)}, r"std=\(1, 1\).*a channel"),
+        ({"size": None}, "size=None"),
+        ({"mean": 0.5}, "mean=0.5"),
+    ],
+)
+def test_a_wrong_record_is_refused(change, words):
+    with pytest.raises(InputError, match=words):
+        replace(RECORD, **change)
+
+
+@pytest.mark.parametrize(
+    "images, words",
+    [
+        (np.zeros((8, 8, 3)), "float64.*uint8 pictures"),
+        (np.zeros((8, 8), "uint8"), r"uint8 of \(8, 8\).*channels"),
+        (np.zeros((8, 8, 4), "uint8"), "4 channels.*the weights take 3"),
+        (np.zeros((0, 8, 3), "uint8"), r"\(0, 8, 3\)"),
+        ([], "one picture or more"),
+        ("photo.jpg", "images"),
+    ],
+)
+def test_wrong_pictures_are_refused(images, words):
+    with pytest.raises(InputError, match=words):
+        RECORD(images)
+
+
+def test_weights_are_a_tag_a_model_or_a_record():
+    china = photograph("china")
+    expected = np.asarray(replace(RECORD, crop=0.95)(china))
+    for tag in ("resnet50.a1_in1k", "timm/resnet50.a1_in1k"):
+        np.testing.assert_array_equal(np.asarray(preprocess(china, tag)), expected)
+    model = keras.Sequential([keras.Input((96, 128, 3)), keras.layers.Flatten()])
+    for weights in (model, keras_resnet.get_architecture("resnet8"), 3):
+        with pytest.raises(InputError, match=r"weights=.*card"):
+            preprocess(china, weights)
+    attach(model, Card(keras_resnet.get_architecture("resnet8"), (), RECORD))
+    assert preprocess(china, model).shape == (1, 96, 128, 3)  # the model's own size
+    with pytest.raises(InputError, match=r"resnet50\.a1_in1k"):
+        preprocess(china, "resnet50")
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "1"])
+def test_pictures_of_every_mode_are_read(mode, tmp_path):
+    path = tmp_path / ("picture.tif" if mode == "CMYK" else "picture.png")
+    whole = Image.fromarray(photograph("china"))
+    whole.convert(mode).save(path)
+    picture = read_picture(path)
+    assert (picture.dtype, picture.shape) == (np.uint8, (427, 640, 3))
+    if mode in ("RGBA", "CMYK"):
+        np.testing.assert_array_equal(picture, photograph("china"))
+    assert read_picture(path, channels=1).shape == (427, 640, 1)
+
+
+def test_orientation_and_depth(tmp_path):
+    whole = Image.fromarray(photograph("china"))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees to see it upright
+    whole.save(tmp_path / "turned.png", exif=exif)
+    upright = np.rot90(photograph("china"), -1)
+    np.testing.assert_array_equal(read_picture(tmp_path / "turned.png"), upright)
+    deep = photograph("china")[..., 0].astype("uint16") * 256 + 7
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    expected = photograph("china")[..., :1]
+    np.testing.assert_array_equal(read_picture(tmp_path / "deep.png", 1), expected)
+
+
+def test_folders_and_files_are_found(photos):
+    found = find_pictures([photos / "dogs/0.png", photos / "cats"])
+    assert found[0] == photos / "dogs/0.png"
+    assert [one.name for one in found[1:3]] == ["0.jpg", "1.jpg"]
+    assert photos / "cats/deep/grey.png" in found and len(found) == 13
+    with pytest.raises(InputError, match="no such file"):
+        find_pictures([photos / "birds"])
+    with pytest.raises(InputError, match="no pictures in it"):
+        find_pictures([photos / ".cache"])
+    with pytest.raises(InputError, match=r"notes\.txt cannot be read as a picture"):
+        read_picture(photos / "dogs/notes.txt")
+
+
+@pytest.mark.slow
+def test_jax_gives_the_same(tmp_path):
+    program = (
+        "import json, numpy as np; from keras_resnet.preprocessing import *;"
+        "record = Preprocessing((224, 224), 0.875, 'bicubic', (0.,) * 3, (1.,) * 3);"
+        "picture = np.load('picture.npy'); import jax;"
+        "np.save('eager.npy', record(picture)); np.save('jit.npy', "
+        "jax.jit(record.__call__)(picture))"
+    )
+    np.save(tmp_path / "picture.npy", photograph("china"))
+    environment = os.environ | {"KERAS_BACKEND": "jax"}
+    command = [sys.executable, "-c", program]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+    expected = np.asarray(replace(LEVELS, std=(1.0,) * 3)(photograph("china")))
+    for name in ("eager", "jit"):
+        difference = np.abs(np.load(tmp_path / f"{name}.npy") - expected)
+        assert difference.max() * 255 <= 1.01 and np.mean(difference < 1e-6) > 0.998
