@@ -50,10 +50,7 @@ def test_logits_equal_the_reference(name, report):
 @pytest.mark.parametrize("name", MODELS)
 def test_training_goes_as_on_tensorflow(name, report):
     models, _ = report
-    classes = ours.cases()[name][0]["classes"]
-    network = ours.seeded_model(
-        ours.architecture(name), seeded.gain(name), classes=classes
-    )
+    network = ours.seeded_model(ours.architecture(name), seeded.gain(name))
     expected, losses = train(network), models[name]["losses"]
     assert losses[0] == pytest.approx(expected[0], rel=1e-5)
     assert losses[1] < losses[0]

@@ -1,30 +1,18 @@
-"""Writes counts.json: what the reference networks hold and do, and published figures.
+"""Writes counts.json and published.json: what the reference networks hold and do.
 
     python tests/golden/make_counts.py
 
-Needs what make_parity.py needs. The nets have shapes only, no values.
+Needs what make_parity.py needs. The nets have shapes only, no values. Multiply-adds
+are of the 2-D convolutions and the classifier; ECA's 1-D convolutions are not counted.
+make_keras_parity.py adds the networks of Keras.
 """
 
-import json
-from itertools import product
-from pathlib import Path
-
+import answers
 import reference
+import reference_cifar
+import timm
 import torch
 from torch import nn
-
-IMAGENET = [
-    f"resnet{depth}{order}"
-    for depth, order in product((18, 34, 50, 101, 152, 200), ("", "_v1", "_v2"))
-] + ["plain18", "plain34"]
-CIFAR = [
-    form.format(depth)
-    for depth, form in product(
-        (8, 14, 20, 32, 44, 56, 110, 1202),
-        ("resnet{}", "resnet{}_b", "resnet{}_v2", "plain{}"),
-    )
-] + ["resnet164", "resnet164_v2", "resnet1001", "resnet1001_v2"]
-FORMS = ((IMAGENET, 1000, (224, 97)), (CIFAR, 10, (32, 33)))  # classes, picture sides
 
 # (model, what, figure, how its last digit came about)
 HE2015_TABLE1 = [
@@ -65,6 +53,7 @@ def count(name: str, classes: int, sizes: tuple[int, ...]) -> dict:
         buffer.numel() for key, buffer in net.named_buffers() if "running" in key
     ]
     return {
+        "model": name,
         "parameters": sum(one.numel() for one in net.parameters()),
         "statistics": sum(statistics),
         "multiply_adds": multiply_adds,
@@ -96,8 +85,8 @@ def published() -> list[dict]:
         "He2015, table 1": HE2015_TABLE1,
         "He2015, table 6": HE2015_TABLE6,
         "He2016, table 4": HE2016_TABLE4,
-        f"torchvision {reference.TORCHVISION}, weights' metadata": [
-            row for depth in (18, 34, 50, 101, 152) for row in _torchvision(depth)
+        f"torchvision {reference.TORCHVISION_VERSION}, weights' metadata": [
+            row for name in reference.TORCHVISION for row in _torchvision(name)
         ],
     }
     keys = ("model", "what", "figure", "digits")
@@ -108,24 +97,25 @@ def published() -> list[dict]:
     ]
 
 
-def _torchvision(depth):
-    weights = getattr(reference.torchvision.models, f"ResNet{depth}_Weights")
-    meta = weights.IMAGENET1K_V1.meta
-    yield f"resnet{depth}", "parameters", str(meta["num_params"]), "rounded"
-    yield f"resnet{depth}", "multiply_adds", f"{meta['_ops']}e9", "rounded"
+def _torchvision(name):
+    meta = reference.torchvision.models.get_model_weights(name).IMAGENET1K_V1.meta
+    yield name, "parameters", str(meta["num_params"]), "rounded"
+    yield name, "multiply_adds", f"{meta['_ops']}e9", "rounded"
+
+
+def input_size(name: str) -> int:
+    """Side of the pictures that timm's default weights are trained on."""
+    if name in reference.TIMM:
+        return timm.get_pretrained_cfg(name).input_size[-1]
+    return 224
 
 
 def main() -> None:
-    models = {
-        name: count(name, classes, sizes)
-        for names, classes, sizes in FORMS
-        for name in names
-    }
-    parts = [f'"{name}": {json.dumps(row)}' for name, row in models.items()]
-    text = '{{"models": {{\n{}\n}},\n"published": [\n{}\n]}}\n'.format(
-        ",\n".join(parts), ",\n".join(map(json.dumps, published()))
-    )
-    Path(__file__).with_name("counts.json").write_text(text)
+    imagenet = [*reference.V1, *reference.PLAIN, *reference.DEEPER, *reference.TIMM]
+    rows = [count(name, 1000, (input_size(name), 97)) for name in imagenet]
+    rows += [count(name, 10, (32, 33)) for name in reference_cifar.NAMES]
+    answers.update("counts.json", rows)
+    answers.update("published.json", published())
 
 
 if __name__ == "__main__":

@@ -1,22 +1,18 @@
-"""The networks of the table from torchvision and timm. Needs torch.
+"""The networks of the table from timm and torchvision. Needs torch.
 
-Names outside CIFAR are those libraries' own nets; the CIFAR forms, for which they
-have none, are composed of their blocks.
+Names are timm's own; the forms that it does not list are made from its and
+torchvision's classes and blocks.
 """
 
 import re
-from collections import OrderedDict
 
 import torch
 from torch import nn
 
-_IMAGENET_DEPTHS = (18, 34, 50, 101, 152, 200)
-_CIFAR_BOTTLENECK_DEPTHS = (29, 164, 1001)  # the others have basic blocks
-
 try:
     import torchvision
 except RuntimeError:  # its compiled operators do not fit this torch
-    # Its Python wants their schemas only; no ResNet calls them.
+    # Its Python wants their schemas only; no network here calls them.
     _schemas = torch.library.Library("torchvision", "FRAGMENT")
     for _operator in ("nms", "qnms"):
         _schemas.define(
@@ -24,176 +20,114 @@ except RuntimeError:  # its compiled operators do not fit this torch
         )
     import torchvision
 
-import timm  # noqa: E402
-from timm.layers import BatchNormAct2d, create_conv2d  # noqa: E402
-from timm.models import resnetv2  # noqa: E402
-from torchvision.models import resnet  # noqa: E402
+import reference_cifar
+import timm
+from reference_cifar import Nothing, stride_first
+from timm.layers import (
+    BatchNormAct2d,
+    BlurPool2d,
+    EvoNorm2dS0,
+    FilterResponseNormTlu2d,
+    create_conv2d,
+)
+from timm.models.resnetv2 import ResNetV2
+from torchvision.models.resnet import BasicBlock
 
-TORCHVISION = torchvision.__version__.split("+")[0]  # without the build's CUDA
+RESNETS = timm.list_models(module="resnet")
+RESNETS_V2 = timm.list_models(module="resnetv2")
+SPLIT_ATTENTION = timm.list_models(module="resnest")
+SELECTIVE_KERNELS = timm.list_models(module="sknet")
+RES2NETS = timm.list_models(module="res2net")
+DENSENETS = ["densenet121", "densenet161", "densenet169", "densenet201"]
+TIMM = [
+    *(*RESNETS, *RESNETS_V2, *DENSENETS),
+    *(*SPLIT_ATTENTION, *SELECTIVE_KERNELS, *RES2NETS),
+]
+TORCHVISION = [
+    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+    *("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d"),
+    *("wide_resnet50_2", "wide_resnet101_2"),
+    *DENSENETS,
+]
+TORCHVISION_VERSION = torchvision.__version__.split("+")[0]  # without its CUDA's
+# not in timm's lists
+V1 = [f"resnet{depth}_v1" for depth in (18, 34, 50, 101, 152, 200)]
+PLAIN = ["plain18", "plain34"]
+DEEPER = ["resnet200_v2"]
+
+_SETTINGS = {  # ours -> timm's
+    ("norm", "batch"): {},
+    ("norm", "frozen"): {},  # in evaluation the same
+    ("norm", "group"): {"norm_layer": "groupnorm"},
+    ("norm", "evonorm"): {"norm_layer": EvoNorm2dS0},
+    ("norm", "frn"): {"norm_layer": FilterResponseNormTlu2d},
+    ("antialias", "blur"): {"aa_layer": BlurPool2d},
+    ("antialias", "average"): {"aa_layer": nn.AvgPool2d},
+}
+_RENAMED = {"activation": "act_layer"}
 
 
-def build(name: str, classes: int) -> nn.Module:
+def build(
+    name: str, classes: int, library: str = "timm", settings: dict | None = None
+) -> nn.Module:
     """The reference network of a name of the table, in evaluation mode.
 
-    One more depth: `resnet29` and `resnet29_v2`, CIFAR forms of bottlenecks.
+    Args:
+        name: of the table, or `resnet29` or `resnet29_v2`, CIFAR forms of
+            bottlenecks.
+        classes: outputs of the classifier.
+        library: "timm" or, for the names in `TORCHVISION`, "torchvision".
+        settings: fields of our `Architecture` that differ from the row's.
     """
-    depth = int(re.search(r"\d+", name)[0])
-    form = _imagenet if depth in _IMAGENET_DEPTHS else _cifar
-    return form(name, depth, classes).eval()
+    if library == "torchvision":
+        return getattr(torchvision.models, name)(num_classes=classes).eval()
+    if name in TIMM:
+        options = _timm_options(settings or {})
+        return timm.create_model(name, num_classes=classes, **options).eval()
+    if name in V1 + PLAIN + DEEPER:
+        return _modified(name, classes).eval()
+    return reference_cifar.build(name, classes).eval()
 
 
-def source(name: str) -> str:
-    """Where `build(name, ...)` comes from, with versions."""
-    tv, tm = f"torchvision {TORCHVISION}", f"timm {timm.__version__}"
-    depth = int(re.search(r"\d+", name)[0])
-    if depth not in _IMAGENET_DEPTHS:
-        return f"composed of {tm if name.endswith('_v2') else tv} blocks"
-    if name.endswith("_v2"):
+def source(name: str, library: str = "timm") -> str:
+    """Where `build` has a network from, with versions."""
+    tm = f"timm {timm.__version__}"
+    tv = f"torchvision {TORCHVISION_VERSION}"
+    if library == "torchvision":
+        return f"{tv} {name}"
+    if name in TIMM:
+        return f"{tm} {name}"
+    if name in V1:
+        return f"{tm} {name.removesuffix('_v1')}, stride in the first convolution"
+    if name in PLAIN:
+        return f"{tv} {name.replace('plain', 'resnet')}, shortcuts cut"
+    if name in DEEPER:
         return f"{tm} ResNetV2"
-    where = f"{tm} ResNet" if depth == 200 else f"{tv} ResNet"
-    if name.startswith("plain"):
-        where += ", shortcuts cut"
-    if name.endswith("_v1") and depth >= 50:
-        where += ", stride moved to the first 1x1"
-    return where
+    return f"composed of {tm if name.endswith('_v2') else tv} blocks"
 
 
-def _imagenet(name, depth, classes):
-    if name == "resnet200_v2":  # timm has no entry, only the class
-        return resnetv2.ResNetV2(
+def _timm_options(settings):
+    options = {}
+    for field, value in settings.items():
+        options |= _SETTINGS.get((field, value), {_RENAMED.get(field, field): value})
+    return options
+
+
+def _modified(name, classes):
+    if name in DEEPER:  # timm has the class, and no entry
+        return ResNetV2(
             [3, 24, 36, 3],
             num_classes=classes,
             conv_layer=create_conv2d,
             norm_layer=BatchNormAct2d,
         )
-    if name.endswith("_v2"):
-        return timm.create_model(f"resnetv2_{depth}", num_classes=classes)
-    if depth == 200:
-        net = timm.create_model("resnet200", num_classes=classes)
-    else:
-        net = getattr(resnet, f"resnet{depth}")(num_classes=classes)
-    if name.endswith("_v1"):
-        _stride_first(net)
-    if name.startswith("plain"):
-        for module in net.modules():
-            if isinstance(module, resnet.BasicBlock):
-                module.downsample = Nothing()
+    depth = int(re.search(r"\d+", name)[0])
+    if name in V1:
+        net = timm.create_model(f"resnet{depth}", num_classes=classes)
+        stride_first(net)
+        return net
+    net = getattr(torchvision.models, f"resnet{depth}")(num_classes=classes)
+    for module in net.modules():
+        if isinstance(module, BasicBlock):
+            module.downsample = Nothing()
     return net
-
-
-def _stride_first(net):
-    """Moves the stride of every bottleneck from its 3x3 to its first 1x1."""
-    for block in net.modules():
-        if hasattr(block, "conv3"):
-            block.conv1.stride, block.conv2.stride = (
-                block.conv2.stride,
-                block.conv1.stride,
-            )
-
-
-class Nothing(nn.Module):
-    """The shortcut of a plain net: adds zero."""
-
-    def forward(self, x):
-        return x.new_zeros(())
-
-
-class Subsample(nn.Module):
-    """Shortcut A (He et al. 2015, section 3.3): keep every other, pad with zeros."""
-
-    def __init__(self, new_channels):
-        super().__init__()
-        self.new_channels = new_channels
-
-    def forward(self, x):
-        x = x[:, :, ::2, ::2]
-        return nn.functional.pad(x, (0, 0, 0, 0, 0, self.new_channels))
-
-
-def _cifar(name, depth, classes):
-    bottleneck = depth in _CIFAR_BOTTLENECK_DEPTHS
-    blocks = (depth - 2) // (9 if bottleneck else 6)
-    if name.startswith("plain"):
-        shortcut = "none"
-    else:
-        shortcut = "B" if bottleneck or name.endswith("_b") else "A"
-    preactivation = name.endswith("_v2")
-    compose = _preactivated if preactivation else _original
-    net = compose(blocks, bottleneck, shortcut, classes)
-    if bottleneck:
-        _stride_first(net)
-    return net
-
-
-def _original(blocks, bottleneck, shortcut, classes):
-    """He et al. 2015, section 4.2."""
-    block = resnet.Bottleneck if bottleneck else resnet.BasicBlock
-    channels = 16
-    layers = OrderedDict(
-        conv1=nn.Conv2d(3, 16, 3, padding=1, bias=False),
-        bn1=nn.BatchNorm2d(16),
-        relu=nn.ReLU(),
-    )
-    for stage, width in enumerate((16, 32, 64), start=1):
-        outputs = width * block.expansion
-        stack = []
-        for i in range(blocks):
-            stride = 2 if stage > 1 and i == 0 else 1
-            change = _change(channels, outputs, stride, shortcut)
-            stack.append(block(channels, width, stride, change))
-            channels = outputs
-        layers[f"layer{stage}"] = nn.Sequential(*stack)
-    return _headed(layers, channels, classes)
-
-
-def _change(channels, outputs, stride, shortcut):
-    if shortcut == "none":
-        return Nothing()
-    if channels == outputs and stride == 1:
-        return None
-    if shortcut == "A":
-        return Subsample(outputs - channels)
-    projection = nn.Conv2d(channels, outputs, 1, stride, bias=False)
-    return nn.Sequential(projection, nn.BatchNorm2d(outputs))
-
-
-def _preactivated(blocks, bottleneck, shortcut, classes):
-    """He et al. 2016, appendix; KaimingHe/resnet-1k-layers."""
-    block = resnetv2.PreActBottleneck if bottleneck else resnetv2.PreActBasic
-    channels = 16
-    conv = nn.Conv2d(3, 16, 3, padding=1, bias=False)
-    stages = []
-    for stage, width in enumerate((16, 32, 64)):
-        outputs = width * (4 if bottleneck else 1)
-        stack = []
-        for i in range(blocks):
-            first = i == 0 and stage > 0
-            one = block(
-                channels,
-                outputs,
-                stride=2 if first else 1,
-                bottle_ratio=0.25 if bottleneck else 1.0,
-                conv_layer=create_conv2d,
-                norm_layer=BatchNormAct2d,
-                proj_layer=resnetv2.DownsampleConv if i == 0 and bottleneck else None,
-            )
-            if not bottleneck and i == 0:  # both paths start behind the activation
-                one.downsample = (
-                    Subsample(outputs - channels) if first else nn.Identity()
-                )
-            stack.append(one)
-            channels = outputs
-        stages.append(nn.Sequential(OrderedDict(blocks=nn.Sequential(*stack))))
-    layers = OrderedDict(
-        stem=nn.Sequential(OrderedDict(conv=conv)),
-        stages=nn.Sequential(*stages),
-        norm=BatchNormAct2d(channels),
-    )
-    return _headed(layers, channels, classes)
-
-
-def _headed(layers, channels, classes):
-    layers["pool"] = nn.AdaptiveAvgPool2d(1)
-    layers["flatten"] = nn.Flatten()
-    layers["fc"] = nn.Linear(channels, classes)
-    return nn.Sequential(layers)
