@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 RUN := runs/resnet20-digits
 EXPORT := exported/resnet20-digits
 
-.PHONY: demo test test-slow lint benchmarks clean
+.PHONY: demo test test-slow parity lint benchmarks clean
 
 $(READY): setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11 demo")'
@@ -32,6 +32,11 @@ test: $(READY)
 test-slow: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,jax]'
 	$(BIN)/python -m pytest -m slow
+
+# The whole table against the references' golden answers: an hour, 12 GB of memory.
+parity: $(READY)
+	$(BIN)/python tests/golden/check_parity.py
+	$(BIN)/python benchmarks/architectures.py
 
 lint: $(READY)
 	$(BIN)/ruff check --fix .

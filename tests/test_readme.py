@@ -1,6 +1,7 @@
 """README's figures and links hold."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from keras_resnet import get_architecture
 from keras_resnet.arithmetic import count
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 ROWS = re.findall(r"^\| (resnet\w+) \|(.*)\|$", README, re.MULTILINE)
 
 
@@ -24,6 +26,11 @@ def test_the_table_is_there():
     assert len(ROWS) > 10
 
 
+def test_the_page_of_architectures_is_what_its_command_writes():
+    script = runpy.run_path(str(ROOT / "benchmarks" / "architectures.py"))
+    assert (ROOT / "docs" / "architectures.md").read_text() == script["page"]()
+
+
 def test_links_lead_somewhere():
     for target in re.findall(r"\]\(([^)]+)\)", README):
-        assert (Path(__file__).parent.parent / target).exists(), target
+        assert (ROOT / target).exists(), target

@@ -1,0 +1,171 @@
+"""Loading a safetensors file into a model that is there: this package beside timm.
+
+    python benchmarks/weight_loading.py --timm-python ../timm/bin/python
+
+Half a minute. The file is written first, by `export_weights`, so both read it from the
+page cache. Each side is a process of its own, since torch and TensorFlow need not share
+an environment; they take turns, and the times are taken inside them. Processor time
+stands beside wall time, which depends on who else has the machine. The first load,
+before which nothing has been used, stands apart.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from keras_resnet.command import parse, run
+from keras_resnet.errors import InputError
+
+CONTENDED = 0.1  # of the machine's processor time, as `export.measure` has it
+LOADER = Path(__file__).with_name("weight_loader.py")
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Times loading a safetensors file, beside timm."""
+
+    timm_python: str | None = None
+    """A Python that has torch and timm; without one this package is timed alone."""
+    model: str = "resnet50"
+    """A name that both know."""
+    repetitions: int = 66
+    """Loads of each side, behind the first, in rounds of 3."""
+    out: Path = Path("benchmarks/results/weight_loading")
+    """Path without suffix of the .jsonl, .csv and .png."""
+    force: bool = False
+    """Replace existing results."""
+
+
+class Side:
+    """A process that loads when it is asked to."""
+
+    def __init__(self, library: str, python: str, model: str, path: Path):
+        command = [python, str(LOADER), library, model, str(path)]
+        self.library = library
+        self.blocks = []
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._answer()
+        self.first = self._load()
+
+    def _load(self) -> dict:
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> dict:
+        line = self.process.stdout.readline()
+        if not line:
+            raise InputError(f"{self.library}: its process has ended; see above.")
+        return json.loads(line)
+
+    def take_round(self, others: Callable[[], float]) -> None:
+        """One load that does not count, for the caches, and three that do.
+
+        Args:
+            others: processor seconds that other processes have had so far.
+        """
+        self._load()
+        before, start = others(), time.perf_counter()
+        loads = [self._load() for _ in range(3)]
+        available = (time.perf_counter() - start) * os.cpu_count()
+        self.blocks.append((loads, others() - before > CONTENDED * available))
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def processor_seconds(sides: Sequence[Side]) -> float:
+    """That all but this process and the sides have had since the machine started."""
+    import psutil
+
+    machine = psutil.cpu_times()
+    kinds = ("user", "nice", "system", "irq", "softirq", "steal")
+    known = [psutil.Process(), *(psutil.Process(side.process.pid) for side in sides)]
+    own = [one.cpu_times() for one in known]
+    everything = sum(getattr(machine, kind, 0) for kind in kinds)
+    return everything - sum(one.user + one.system for one in own)
+
+
+def row(side: Side, size: int) -> dict:
+    """What is said of a side."""
+    from export.measure import statistics
+
+    loads = [one for block, _ in side.blocks for one in block]
+    walls = [
+        ([one["wall"] for one in block], contended) for block, contended in side.blocks
+    ]
+    peaks = [one["peak"] for one in [side.first, *loads] if one["peak"] is not None]
+    return {
+        "load": side.library,
+        "batch": None,
+        **statistics(walls, None),
+        "processor_p50_ms": round(median(one["processor"] for one in loads) * 1e3, 3),
+        "first_ms": round(side.first["wall"] * 1e3, 3),
+        "file_mb": round(size / 1e6, 1),
+        "peak_mb": round(max(peaks) / 1e6, 1) if peaks else None,
+    }
+
+
+def remarks(rows: Sequence[dict]) -> list[str]:
+    lines = [
+        f"{one['load']}: first {one['first_ms']:.0f} ms; then {one['p50_ms']:.1f} ms, "
+        f"of the processor {one['processor_p50_ms']:.1f} ms; memory rose by at most "
+        f"{one['peak_mb']} MB for a file of {one['file_mb']} MB"
+        for one in rows
+    ]
+    if len(rows) == 2:
+        wall, processor = (
+            rows[0][key] / rows[1][key] for key in ("p50_ms", "processor_p50_ms")
+        )
+        lines.append(f"ours over timm's: wall {wall:.2f}, processor {processor:.2f}")
+    else:
+        lines.append("timm was not timed: --timm-python names a Python that has it")
+    return lines
+
+
+def main() -> None:
+    flags = parse(Flags)
+    from tqdm import trange
+
+    from export.results import refuse_results, write_results
+
+    refuse_results(flags.out, flags.force)
+    import keras_resnet
+    from export.measure import table
+    from keras_resnet.fingerprint import fingerprint
+
+    machine = fingerprint()
+    pythons = {"keras_resnet": sys.executable, "timm": flags.timm_python}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{flags.model}.safetensors"
+        keras_resnet.export_weights(keras_resnet.build(flags.model), path)
+        sides = [
+            Side(library, python, flags.model, path)
+            for library, python in pythons.items()
+            if python
+        ]
+        for _ in trange(-(-flags.repetitions // 3), desc="rounds"):
+            for side in sides:
+                side.take_round(partial(processor_seconds, sides))
+        size = path.stat().st_size
+    for side in sides:
+        side.close()
+    rows = [row(side, size) for side in sides]
+    print("\n".join([table(rows), *remarks(rows)]))
+    for path in write_results(rows, flags.out, machine, flags.force):
+        print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    run(main)
