@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import keras
 
 HEADER = ("file", "rank", "class", "name", "probability")
+_NAMES = "surrogateescape"  # how Python holds names of files that are not UTF-8
 Predictions = list[tuple[str, str, float]]
 
 
@@ -71,7 +72,10 @@ def main(args: list[str] | None = None) -> None:
     preprocessing = preprocessing_of(model)
     predictions = _predict(model, preprocessing, paths, flags)
     if flags.out:
-        with write_beside(flags.out, flags.force) as part, part.open("w") as file:
+        with (
+            write_beside(flags.out, flags.force) as part,
+            part.open("w", encoding="utf-8", errors=_NAMES) as file,
+        ):
             _write_csv(predictions, file)
     elif flags.table:
         _write_csv(predictions, sys.stdout)
@@ -187,4 +191,5 @@ def _print(predictions) -> None:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors=_NAMES)
     run(main)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import subprocess
 import sys
 from importlib.resources import files
@@ -103,6 +104,14 @@ def test_a_folder_makes_a_table(trained, folder, capsys):
         main([*words, "--out", str(out)])
     main([*words, "--out", str(out), "--force"])
     assert table(out.read_text()) == rows
+
+
+def test_a_name_that_is_not_utf8(trained, folder):
+    odd = folder / "deep" / os.fsdecode(b"\xff.png")
+    (folder / "deep" / "flower0.png").rename(odd)
+    out = folder / "odd.csv"
+    main([str(odd.parent), "--weights", str(trained), "--out", str(out)])
+    assert b"\xff.png,1," in out.read_bytes()
 
 
 def test_photographs_make_lines(trained, capsys):

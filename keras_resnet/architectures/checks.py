@@ -58,7 +58,10 @@ def check(net: "Architecture") -> None:
 
 
 def _check_values(net):
-    """Each field by itself, where it is not the default."""
+    """Each field by itself, most of them only where it is not the default."""
+    for field in ("drop_path_rate", "drop_rate", "momentum"):
+        if not _number(rate := getattr(net, field)) or rate >= 1:
+            raise _fault(net, field, "a number in [0, 1) is needed")
     for field in fields(net):
         value = getattr(net, field.name)
         if value is field.default:
@@ -69,9 +72,6 @@ def _check_values(net):
         choices = _ACCEPTED.get(field.name)
         if choices and value not in choices:
             raise _fault(net, field.name, f"accepted are {_listed(choices)}")
-    for field in ("drop_path_rate", "drop_rate", "momentum"):
-        if getattr(net, field) >= 1:
-            raise _fault(net, field, "a number in [0, 1) is needed")
     if net.shortcut_kernel % 2 == 0:
         raise _fault(net, "shortcut_kernel", "an odd number is needed")
     if not net.name or "/" in net.name:  # which Keras refuses

@@ -13,7 +13,7 @@ from keras_resnet.architectures import cifar
 from keras_resnet.weights.matching import named_variables
 
 CLASSES = 10
-TOLERANCE = 2e-5  # of the logits' standard deviation; the largest measured is 4e-6
+TOLERANCE = 5e-5  # of the logits' spread; parity_log.csv has what was measured
 
 _RESNET29 = replace(cifar(29, "bottleneck", "B"), name="resnet29")
 _BESIDE_THE_TABLE = {
