@@ -22,6 +22,7 @@ from keras_resnet.errors import InputError
 WEIGHTS = "model.weights.h5"  # the member of a `.keras` file
 _SECONDS = 30  # a network takes half a second
 _MEMORY = 2**30  # bytes, beside a `.keras` file; Python with h5py takes a quarter
+_TABLES = 2**24  # bytes that HDF5 takes beside the arrays, at most
 _LONGEST_NAME = 1000  # characters
 
 
@@ -59,7 +60,8 @@ def read_hdf5(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str,
 def _member(path: Path) -> np.ndarray:
     """The bytes of the HDF5 file in a `.keras` file; reading them checks their CRC."""
     with zipfile.ZipFile(path) as archive:
-        if archive.getinfo(WEIGHTS).file_size > 2 * path.stat().st_size:
+        # Weights hardly shrink when they are packed, and the tables are small.
+        if archive.getinfo(WEIGHTS).file_size > 2 * path.stat().st_size + _TABLES:
             raise ValueError(f"{WEIGHTS} promises more than the file can hold")
         return np.frombuffer(archive.read(WEIGHTS), "uint8")
 
@@ -73,7 +75,7 @@ def _view(data: np.ndarray, start: int, dtype: np.dtype, shape: list) -> np.ndar
 
 def _explore_apart(path: Path) -> str:
     """Runs `explore` in another process; returns what it prints."""
-    # It shall find the same packages; threads for algebra would reserve memory.
+    # It shall find the same packages. Threads for algebra would reserve memory.
     packages = os.pathsep.join(sys.path)
     try:
         done = subprocess.run(
@@ -100,7 +102,7 @@ def explore(path: str) -> str:
     Raises:
         Exception: of any type.
     """
-    _limit_memory(_MEMORY + 3 * Path(path).stat().st_size)
+    _limit_memory(_MEMORY + 4 * Path(path).stat().st_size)
     import h5py
 
     places, names = {}, {}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import keras
 
 HEADS = ("file", "new")
-_CONVOLUTION = re.compile(r"(.*)(conv|downsample\.)(\d*)/bias")
+_CONVOLUTION = re.compile(r"(.*)(conv|downsample\.(?=\d))(\d*)/bias")
 
 
 def adapt_channels(arrays: Mapping[str, Any], variables: Mapping[str, Any]) -> dict:
@@ -68,11 +68,13 @@ def fold_biases(
             prefix, kind, number = match.groups()
             norm = "bn" + number if kind == "conv" else f"{kind}{int(number) + 1}"
             mean = f"{prefix}{norm}/moving_mean"
-            if mean in arrays:
+            if mean in arrays and arrays[mean].shape == arrays[name].shape:
                 arrays[mean] = np.asarray(arrays[mean]) - np.asarray(arrays.pop(name))
     for name, layer in named_layers(model).items():
         key = f"{name}/moving_variance"
-        if epsilon is not None and key in arrays and layer.epsilon != epsilon:
+        if key not in variables or key not in arrays or epsilon is None:
+            continue
+        if layer.epsilon != epsilon:
             arrays[key] = np.asarray(arrays[key]) + np.float32(epsilon - layer.epsilon)
     return arrays
 

@@ -105,7 +105,7 @@ def _holds_pickle(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("data.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, ValueError):  # damaged: its suffix decides
+    except Exception:  # damaged in any way: its suffix decides
         return False
 
 
