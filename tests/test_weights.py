@@ -1,6 +1,7 @@
 """safetensors files into models and back: strict, adapted, all or nothing."""
 
 import json
+import re
 
 import keras
 import ml_dtypes
@@ -80,6 +81,26 @@ def test_timms_last_convolution_of_v2_is_our_classifier(tmp_path):
     export_weights(model, tmp_path / "a.safetensors")
     shape = load_file(tmp_path / "a.safetensors")["head.fc.weight"].shape
     assert shape == (5, model.get_layer(f"{model.name}-head-fc").kernel.shape[0], 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "rename"),
+    [
+        # torchvision's published DenseNets
+        ("densenet121", lambda key: re.sub(r"(r\d+\.(norm|conv))(\d)", r"\1.\3", key)),
+        # a checkpoint of torch's DataParallel around a compiled network
+        ("resnet18", lambda key: f"module._orig_mod.{key}"),
+    ],
+)
+def test_names_that_torch_has_changed(name, rename, tmp_path):
+    model = network(name)
+    export_weights(model, tmp_path / "a.safetensors")
+    renamed = {rename(k): v for k, v in load_file(tmp_path / "a.safetensors").items()}
+    save_file(renamed, tmp_path / "b.safetensors")
+    again = network(name)
+    randomize(again, seed=2)
+    load_weights(again, tmp_path / "b.safetensors")
+    assert same(arrays_of(again), arrays_of(model))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64", "bfloat16"])

@@ -6,6 +6,10 @@ has no place in it keeps its name, and the matching reports it.
 
 import re
 
+# torch's DataParallel and torch.compile put these before every name.
+_WRAPPERS = re.compile(r"(?:module\.|_orig_mod\.)*")
+# torchvision's published DenseNets keep the names of PyTorch before 0.4.
+_DENSE_LAYER = re.compile(r"(\.denselayer\d+\.(?:norm|conv))\.(?=[12]$)")
 # transformers' modeling_resnet.py
 _TRANSFORMERS_BLOCK = re.compile(
     r"encoder\.stages\.(\d+)\.layers\.(\d+)\."
@@ -26,6 +30,11 @@ _DEEP_STEM = {  # places in timm's Sequential
     **{f"conv{i + 1}_bn": f"conv1.{3 * i + 1}" for i in range(2)},
     "conv3_bn": "bn1",
 }
+
+
+def from_torch(name: str) -> str:
+    """`module.layer1.0.conv1` -> `layer1.0.conv1`; DenseNet's `norm.1` -> `norm1`."""
+    return _DENSE_LAYER.sub(r"\1", _WRAPPERS.sub("", name, count=1))
 
 
 def is_transformers(names) -> bool:

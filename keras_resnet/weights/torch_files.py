@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 
 from keras_resnet.errors import InputError
-from keras_resnet.weights.names import from_transformers, is_transformers
+from keras_resnet.weights.names import from_torch, from_transformers, is_transformers
 from keras_resnet.weights.stored import Stored
 from keras_resnet.weights.torch_layout import canonical_kind, keras_shape, to_keras
 
@@ -36,7 +36,7 @@ def read_safetensors(path: Path) -> dict[str, Stored]:
     """
     tensors = _open(path)
     ranks = {name: array.ndim for name, array in tensors.items()}
-    translate = from_transformers if is_transformers(tensors) else str
+    translate = from_transformers if is_transformers(tensors) else from_torch
     found = {}
     for name, array in tensors.items():
         module, _, kind = name.rpartition(".")
