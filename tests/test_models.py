@@ -96,7 +96,19 @@ def test_features_have_the_total_stride(name):
     assert model.output_shape[-1] == channels
 
 
-@pytest.mark.parametrize("name", KINDS)
+OWN_LAYERS = (  # those with layers that Keras does not have
+    *("resnet20", "resnet50_v2", "resnetblur18", "skresnet18"),
+    *("resnetv2_50d_evos", "resnetv2_50d_frn", "resnetv2_50x1_bit"),
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in OWN_LAYERS else pytest.mark.slow)
+        for name in KINDS
+    ],
+)
 def test_saved_model_gives_the_same_answer(name, tmp_path, pictures):
     net = tiny(name)
     model = build(net, input_shape=(None, None, 3))
