@@ -8,9 +8,7 @@ from keras_resnet.blocks.branch import (
     stride_of,
     subsample,
 )
-from keras_resnet.blocks.shortcut import drop_path as drop
-from keras_resnet.blocks.shortcut import join
-from keras_resnet.blocks.shortcut import shortcut as beside
+from keras_resnet.blocks.pieces import joined
 from keras_resnet.style import DEFAULT_STYLE
 
 
@@ -138,18 +136,17 @@ def _block(
         like=like,
         name=name,
     )
-    y = drop(y, drop_path, name=name)
-    x = beside(
-        *(x, branch[-1].filters, stride_of(branch)),
+    return joined(
+        *(x, y, stride_of(branch)),
         dilation=dilation,
         first_dilation=first_dilation,
-        kind=shortcut,
-        kernel=shortcut_kernel,
-        always=project,
+        shortcut=shortcut,
+        shortcut_kernel=shortcut_kernel,
+        project=project,
         style=style,
+        drop_path=drop_path,
         name=name,
     )
-    return style.activate(join(x, y, shortcut, name=name), name=f"{name}-relu")
 
 
 def _follow(y, branch, style, zero_init, name):

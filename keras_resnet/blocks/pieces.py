@@ -1,4 +1,4 @@
-"""What the blocks of ResNeSt, SKNet and Res2Net have in common."""
+"""What the blocks in the original order have in common."""
 
 from keras import layers
 
@@ -40,6 +40,8 @@ def joined(
     dilation: int,
     first_dilation: int | None,
     shortcut: str,
+    shortcut_kernel: int = 1,
+    project: bool = False,
     style: Style,
     drop_path: float,
     name: str,
@@ -51,6 +53,8 @@ def joined(
         dilation=dilation,
         first_dilation=first_dilation,
         kind=shortcut,
+        kernel=shortcut_kernel,
+        always=project,
         style=style,
         name=name,
     )
