@@ -74,7 +74,8 @@ def _stages(x, net: Architecture, style: Style, name: str):
         # dashes: the torch backend takes no dots in names
         stage, index = place.stage, place.index
         prefix = f"stages-{stage}-blocks" if net.preactivation else f"layer{stage + 1}"
-        x = _FUNCTIONS[net.blocks[stage], net.preactivation](
+        block, options = _BLOCKS[net.blocks[stage], net.preactivation]
+        x = block(
             *(x, net.widths[stage], place.stride),
             dilation=place.dilation,
             first_dilation=place.first_dilation,
@@ -83,23 +84,11 @@ def _stages(x, net: Architecture, style: Style, name: str):
             drop_path=place.drop_path,
             zero_init=net.zero_init_residual,
             name=f"{name}-{prefix}-{index}",
-            **_OPTIONS[net.blocks[stage], net.preactivation](net, place),
+            **options(net, place),
         )
     if net.preactivation:
         x = style.norm_activation(x, norm=f"{name}-norm", activation=f"{name}-relu")
     return x
-
-
-_FUNCTIONS = {
-    ("basic", False): blocks.basic_block,
-    ("basic", True): blocks.preactivation_basic_block,
-    ("bottleneck", False): blocks.bottleneck_block,
-    ("bottleneck", True): blocks.preactivation_bottleneck_block,
-    ("split_attention", False): blocks.split_attention_block,
-    ("selective_kernel_basic", False): blocks.selective_kernel_basic_block,
-    ("selective_kernel_bottleneck", False): blocks.selective_kernel_bottleneck_block,
-    ("res2net", False): blocks.res2net_block,
-}
 
 
 def _basic(net: Architecture, place: Place) -> dict:
@@ -155,15 +144,24 @@ def _res2net(net: Architecture, place: Place) -> dict:
     return _groups(net) | {"scale": net.scale}
 
 
-_OPTIONS = {  # what each kind of block alone takes
-    ("basic", False): _basic,
-    ("basic", True): _preactivation_basic,
-    ("bottleneck", False): _bottleneck,
-    ("bottleneck", True): _preactivation_bottleneck,
-    ("split_attention", False): _split_attention,
-    ("selective_kernel_basic", False): _selective_kernel_basic,
-    ("selective_kernel_bottleneck", False): _selective_kernel_bottleneck,
-    ("res2net", False): _res2net,
+_BLOCKS = {  # kind, pre-activation: its function, and what it alone takes
+    ("basic", False): (blocks.basic_block, _basic),
+    ("basic", True): (blocks.preactivation_basic_block, _preactivation_basic),
+    ("bottleneck", False): (blocks.bottleneck_block, _bottleneck),
+    ("bottleneck", True): (
+        blocks.preactivation_bottleneck_block,
+        _preactivation_bottleneck,
+    ),
+    ("split_attention", False): (blocks.split_attention_block, _split_attention),
+    ("selective_kernel_basic", False): (
+        blocks.selective_kernel_basic_block,
+        _selective_kernel_basic,
+    ),
+    ("selective_kernel_bottleneck", False): (
+        blocks.selective_kernel_bottleneck_block,
+        _selective_kernel_bottleneck,
+    ),
+    ("res2net", False): (blocks.res2net_block, _res2net),
 }
 
 
