@@ -28,12 +28,12 @@ test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
 
-# Minutes each; the JAX backend and Fashion-MNIST among them.
+# Minutes each; the JAX backend, Fashion-MNIST and the parity of every network.
 test-slow: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,jax]'
 	$(BIN)/python -m pytest -m slow
 
-# The whole table against the references' golden answers: an hour, 12 GB of memory.
+# The whole table against the references' golden answers: 45 minutes on 2 cores.
 parity: $(READY)
 	$(BIN)/python tests/golden/check_parity.py
 	$(BIN)/python benchmarks/architectures.py

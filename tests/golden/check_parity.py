@@ -1,6 +1,6 @@
 """Runs this package against all golden answers and writes parity_log.csv.
 
-    python tests/golden/check_parity.py            # all: an hour, 12 GB of memory
+    python tests/golden/check_parity.py            # all: 45 minutes on 2 cores
     python tests/golden/check_parity.py resnet18   # these models' lines alone
 
 Needs Keras and a backend alone. A line a model, its settings and its reference:
