@@ -1,9 +1,6 @@
 """A Keras model as an ONNX file, proven against the model.
 
-    python -m export.onnx runs/digits/best.keras --out exported/resnet20.onnx
-
-tf2onnx converts the graph without its kernels, which `export.folding` brings in
-afterwards: with them the converter takes ten times as long.
+python -m export.onnx runs/digits/best.keras --out exported/resnet20.onnx
 """
 
 import json
@@ -12,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from export.graph.convert import convert
+from export.graph.files import save
 from export.source import Flags, arguments, load, real_images
 from export.steps import step
 from export.verify import TOLERANCE, prove
@@ -21,9 +20,6 @@ from keras_resnet.files import refuse_existing, write_beside
 
 if TYPE_CHECKING:
     import keras
-    import onnx
-
-    from export.signature import Signature
 
 OPSETS = (17, 15, 13)  # tested; at 18, tf2onnx 1.17 takes global pooling apart
 LAYOUTS = ("nhwc", "nchw")
@@ -94,12 +90,12 @@ def export_onnx(
     }
     with write_beside(path, force) as part:
         proto = convert(signature, opset, layout, verbose)
-        _save(proto, metadata, part)
+        save(proto, metadata, part)
         if verify:
             with step("proving", verbose):
                 parity = prove(signature, _artifact(part, layout), real, tolerance)
             metadata["parity"] = parity.to_json()
-            _save(proto, metadata, part)
+            save(proto, metadata, part)
     report.unlink(missing_ok=True)  # of the file that was replaced
     if verify:
         with write_beside(report) as part:
@@ -111,92 +107,6 @@ def export_onnx(
     return metadata
 
 
-def convert(
-    signature: "Signature", opset: int, layout: str, verbose: bool = False
-) -> "onnx.ModelProto":
-    """The serving function as a checked ONNX model.
-
-    Raises:
-        InputError: an operator of the model has no ONNX form.
-    """
-    import onnx
-
-    from export.folding import fold
-
-    with step("converting", verbose):
-        proto, kernels = _convert_graph(signature, opset, layout)
-    with step("folding", verbose):
-        fold(proto.graph, kernels)
-        _name_axes(proto.graph, signature, layout)
-        used = {node.domain for node in proto.graph.node}
-        opsets = [one for one in proto.opset_import if one.domain in used]
-        proto.ClearField("opset_import")
-        proto.opset_import.extend(opsets)
-        proto.graph.name = signature.model.name
-    with step("checking", verbose):
-        try:
-            onnx.checker.check_model(proto, full_check=True)
-        except (
-            onnx.checker.ValidationError,
-            onnx.shape_inference.InferenceError,
-        ) as error:
-            raise InputError(
-                f"model {signature.model.name!r} has no valid ONNX form: {error}"
-            ) from error
-    return proto
-
-
-def _convert_graph(signature, opset, layout):
-    """tf2onnx's graph, whose inputs are the images and the kernels; the kernels."""
-    import tensorflow as tf
-    import tf2onnx
-
-    arrays = [one.numpy() for one in signature.model.weights]
-    kernels = {f"kernel_{i}": a for i, a in enumerate(arrays) if a.ndim > 1}
-
-    def serve(images, *inputs):
-        given = dict(zip(kernels, inputs, strict=True))
-        weights = [
-            tf.convert_to_tensor(given.get(f"kernel_{i}", array))
-            for i, array in enumerate(arrays)
-        ]
-        return {signature.output: signature.with_weights(images, weights)}
-
-    specification = [tf.TensorSpec(signature.shape, signature.dtype, "images")]
-    for name, array in kernels.items():
-        specification.append(tf.TensorSpec(array.shape, array.dtype, name))
-    function = tf.function(serve, autograph=False)
-    # Keras calls grouped convolutions through a function for XLA, which the converter
-    # does not look into; "eagerly" here, such calls become part of the graph.
-    eagerly = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)
-    try:
-        concrete = function.get_concrete_function(*specification)
-    finally:
-        tf.config.run_functions_eagerly(eagerly)
-    # A layer's own tensors, such as Normalization's mean, are inputs of the graph too.
-    for value, inside in concrete.graph.captures:
-        if value.dtype != tf.resource:
-            kernels[inside.name] = value.numpy()
-    proto, _ = tf2onnx.convert.from_function(
-        function,
-        specification,
-        opset=opset,
-        inputs_as_nchw=["images"] if layout == "nchw" else None,
-    )
-    return proto, kernels
-
-
-def _name_axes(graph, signature, layout) -> None:
-    axes = ("batch", "height", "width", "channels")
-    if layout == "nchw":
-        axes = ("batch", "channels", "height", "width")
-    for value, names in ((graph.input[0], axes), (graph.output[0], ("batch",))):
-        for axis, name in zip(value.type.tensor_type.shape.dim, names, strict=False):
-            if not axis.dim_value:
-                axis.dim_param = name
-
-
 def _artifact(path: Path, layout: str):
     """The file in onnxruntime, as a function of NHWC images."""
     from export.runtime import Session
@@ -205,13 +115,6 @@ def _artifact(path: Path, layout: str):
     if layout == "nhwc":
         return session.run
     return lambda images: session.run(images.transpose(0, 3, 1, 2).copy())
-
-
-def _save(proto: "onnx.ModelProto", metadata: dict, path: Path) -> None:
-    import onnx
-
-    onnx.helper.set_model_props(proto, {"keras_resnet": json.dumps(metadata)})
-    onnx.save(proto, path)
 
 
 def _versions() -> dict[str, str]:
