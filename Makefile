@@ -26,7 +26,7 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # Minutes each; the JAX backend, Fashion-MNIST and the parity of every network.
 test-slow: $(READY)

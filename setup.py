@@ -51,6 +51,7 @@ setup(
         "dev": [
             "pytest>=8.3",  # tests
             "pytest-timeout>=2.3",  # a hanging test fails
+            "pytest-xdist>=3.8",  # two files of tests at a time
             "ruff~=0.17.6",  # lint and format; another minor formats in another way
         ],
         "jax": ["jax>=0.10"],  # the JAX backend, for the slow test
