@@ -8,6 +8,10 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 LINUX_X86 = "sys_platform == 'linux' and platform_machine == 'x86_64'"
 ELSEWHERE = "sys_platform != 'linux' or platform_machine != 'x86_64'"
+# A plugin for onnxruntime, fast on Intel processors; and the package itself, which
+# writes and proves OpenVINO IR.
+OPENVINO = ["onnxruntime-ep-openvino>=1.8.1", "openvino>=2026.4"]
+LOADGEN = ["mlcommons-loadgen>=6.0.17"]  # MLPerf's scenarios
 
 setup(
     name="keras-resnet-applications",
@@ -47,8 +51,15 @@ setup(
         # What an NVIDIA GPU adds. Two, since TensorFlow brings CUDA 12 and onnxruntime
         # CUDA 13: an environment for training, and one for measuring.
         "cuda": ["tensorflow[and-cuda]>=2.21"],
-        "onnx-cuda": ["onnxruntime-gpu[cuda,cudnn]>=1.24"],
+        "onnx-cuda": [
+            "onnxruntime-gpu[cuda,cudnn]>=1.24",
+            "nvidia-ml-py>=12.535",  # the energy that a GPU has used
+        ],
+        "openvino": OPENVINO,
+        "loadgen": LOADGEN,
         "dev": [
+            *OPENVINO,
+            *LOADGEN,
             "pytest>=8.3",  # tests
             "pytest-timeout>=2.3",  # a hanging test fails
             "pytest-xdist>=3.8",  # two files of tests at a time

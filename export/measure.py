@@ -24,7 +24,7 @@ from tqdm import tqdm
 BLOCK_SECONDS = 0.5  # long enough to read the kernel's 10 ms clock of processor time
 BLOCK_CALLS = 3
 CONTENDED = 0.1  # of the machine's processor time, taken by other processes
-PERCENTILES = (50, 90, 99)
+PERCENTILES = (50, 90, 95, 99)
 
 
 @dataclass
@@ -37,6 +37,7 @@ class Candidate:
         call: returns when its result is there.
         before: runs before each call and is not timed.
         blocks: (seconds of each call, contended) of each round so far.
+        joules: what the machine used in each round so far; None where it tells not.
         seconds, repetitions: timed so far.
     """
 
@@ -45,28 +46,55 @@ class Candidate:
     call: Callable[[], Any]
     before: Callable[[], Any] = lambda: None
     blocks: list[tuple[list[float], bool]] = field(default_factory=list)
+    joules: list[float | None] = field(default_factory=list)
     seconds: float = 0.0
     repetitions: int = 0
 
-    def take_block(self) -> None:
-        times, contended = self._block()
+    def take_block(self, meter: Callable[[], float | None] = lambda: None) -> None:
+        times, contended, joules = self._block(meter)
         self.blocks.append((times, contended))
+        self.joules.append(joules)
         self.seconds += sum(times)
         self.repetitions += len(times)
 
-    def _block(self) -> tuple[list[float], bool]:
-        """Seconds of each call, and whether others had much of the processor."""
+    def _block(self, meter) -> tuple[list[float], bool, float | None]:
+        """Seconds a call; whether others had much of the processor; joules used."""
         self.before()
         self.call()
         times: list[float] = []
-        others, start = _others_seconds(), time.perf_counter()
+        energy = meter()
+        others, start = others_seconds(), time.perf_counter()
         while time.perf_counter() - start < BLOCK_SECONDS or len(times) < BLOCK_CALLS:
             self.before()
             begin = time.perf_counter()
             self.call()
             times.append(time.perf_counter() - begin)
         available = (time.perf_counter() - start) * os.cpu_count()
-        return times, _others_seconds() - others > CONTENDED * available
+        contended = others_seconds() - others > CONTENDED * available
+        used = None if energy is None else meter() - energy
+        return times, contended, used
+
+    def row(self) -> dict[str, Any]:
+        """Its labels, `batch`, what `statistics` says, and the energy of an image."""
+        return {
+            **self.labels,
+            "batch": self.batch,
+            **statistics(self.blocks, self.batch),
+            "joules_per_image": self._joules_per_image(),
+        }
+
+    def _joules_per_image(self) -> float | None:
+        """Over the quiet blocks, or over all where none was quiet."""
+        known = [
+            (joules, len(times), contended)
+            for joules, (times, contended) in zip(self.joules, self.blocks, strict=True)
+            if joules is not None
+        ]
+        if not known or not self.batch:
+            return None
+        chosen = [one for one in known if not one[2]] or known
+        images = sum(calls for _, calls, _ in chosen) * self.batch
+        return round(sum(joules for joules, _, _ in chosen) / images, 6)
 
     def progress(self, min_seconds: float, min_repetitions: int) -> float:
         """How much of its share it has, 0 to 1."""
@@ -81,6 +109,7 @@ def measure(
     min_seconds: float = 5.0,
     min_repetitions: int = 30,
     seed: int = 0,
+    meter: Callable[[], float | None] = lambda: None,
 ) -> list[dict[str, Any]]:
     """Times the candidates in interleaved rounds, with a progress bar.
 
@@ -93,9 +122,11 @@ def measure(
         warmup_seconds, warmup_repetitions: both are reached before timing.
         min_seconds, min_repetitions: both are reached for each candidate.
         seed: of the order within the rounds.
+        meter: gives the joules used so far, as `export.energy.Meter.read` does.
 
     Returns:
-        A row for each candidate: its labels, `batch`, and as in `statistics`.
+        A row for each candidate: `Candidate.row`. What was measured stays with the
+        candidates also where this is interrupted.
     """
     order = random.Random(seed)
     for candidate in tqdm(candidates, desc="warming up", leave=False):
@@ -112,17 +143,14 @@ def measure(
             order.shuffle(waiting)
             for candidate in waiting:
                 bar.set_postfix_str(" ".join(map(str, candidate.labels.values())))
-                candidate.take_block()
+                candidate.take_block(meter)
                 done = [c.progress(min_seconds, min_repetitions) for c in candidates]
                 bar.update(sum(done) - bar.n)
             waiting = [c for c, part in zip(candidates, done, strict=True) if part < 1]
-    return [
-        {**c.labels, "batch": c.batch, **statistics(c.blocks, c.batch)}
-        for c in candidates
-    ]
+    return [candidate.row() for candidate in candidates]
 
 
-def _others_seconds() -> float:
+def others_seconds() -> float:
     """Processor seconds that others had since the start: processes, other guests."""
     machine, own = psutil.cpu_times(), psutil.Process().cpu_times()
     kinds = ("user", "nice", "system", "irq", "softirq", "steal")
@@ -139,11 +167,13 @@ def statistics(
         batch: images a call, or None.
 
     Returns:
-        `n` calls; `p50_ms`, `p90_ms`, `p99_ms`, `mean_ms`, `std_ms`, `min_ms` and
-        `max_ms` over all of them; `images_per_second`, from the mean; `contended`,
-        how many of the calls fell into contended blocks; `quiet_p50_ms`, the median
-        of the others (None without others); `rounds_p50_ms`, each round's median;
-        `uncertain`, the percentiles that want more samples.
+        `n` calls; `p50_ms`, `p90_ms`, `p95_ms`, `p99_ms`, `mean_ms`, `std_ms`,
+        `min_ms` and `max_ms` over all of them; `images_per_second`, from the mean;
+        `contended`, how many of the calls fell into contended blocks;
+        `quiet_p50_ms`, the median of the others (None without others);
+        `rounds_p50_ms`, each round's median; `uncertain`, the percentiles that want
+        more samples; `samples_ms`, each round's calls, to 4 digits, and
+        `contended_rounds`, which of the rounds were contended.
     """
     times = np.concatenate([block for block, _ in blocks]) * 1e3
     quiet = [one * 1e3 for block, contended in blocks if not contended for one in block]
@@ -161,6 +191,8 @@ def statistics(
         "quiet_p50_ms": round(float(np.median(quiet)), 4) if quiet else None,
         "rounds_p50_ms": [round(float(np.median(b)) * 1e3, 4) for b, _ in blocks],
         "uncertain": [f"p{p}" for p in PERCENTILES if len(times) < samples_for(p)],
+        "samples_ms": [[float(f"{t * 1e3:.4g}") for t in b] for b, _ in blocks],
+        "contended_rounds": [contended for _, contended in blocks],
     }
 
 
@@ -199,27 +231,33 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             + [*marked, str(row["n"]), f"{speed:.1f}" if speed else "-"]
             + [f"{share:.0%}", f"{quiet:.3f}" if quiet else "-"]
         )
+    return "\n".join([align(cells, len(labels) - 1), *remarks(rows)])
+
+
+def align(cells: Sequence[Sequence[str]], left: int) -> str:
+    """Lines of texts in columns, the first `left` to the left, the others right."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
     for line in cells:
         texts = (
-            text.ljust(width) if i < len(labels) - 1 else text.rjust(width)
+            text.ljust(width) if i < left else text.rjust(width)
             for i, (text, width) in enumerate(zip(line, widths, strict=True))
         )
         lines.append("  ".join(texts).rstrip())
-    return "\n".join([*lines, *_remarks(rows)])
+    return "\n".join(lines)
 
 
-def _remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
-    remarks = ["milliseconds a call; images/s from the mean"]
+def remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """What is to be known of the numbers: units, too few samples, contention."""
+    said = ["milliseconds a call; images/s from the mean"]
     uncertain = sorted({name for row in rows for name in row["uncertain"]})
     if uncertain:
         wants = ", ".join(f"{p} wants {samples_for(float(p[1:]))}" for p in uncertain)
-        remarks.append(f"warning: ? marks a percentile of too few calls: {wants}")
+        said.append(f"warning: ? marks a percentile of too few calls: {wants}")
     contended = sum(row["contended"] for row in rows)
     if contended:
-        remarks.append(
+        said.append(
             f"warning: {contended} of {sum(row['n'] for row in rows)} calls ran while "
             f"other processes had over {CONTENDED:.0%} of the processor"
         )
-    return remarks
+    return said

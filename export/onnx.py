@@ -5,23 +5,30 @@ python -m export.onnx runs/digits/best.keras --out exported/resnet20.onnx
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from export.graph.convert import convert
+from export.graph.convert import check_opset, convert
 from export.graph.files import save
-from export.source import Flags, arguments, load, real_images
+from export.precision.pictures import calibration_pictures, validation_pictures
+from export.precision.plan import CALIBRATED, METHODS, PRECISIONS, Plan
+from export.precision.reduce import reduce
+from export.precision.running import runner as in_memory
+from export.source import Flags, arguments, describe_origin, load, prepare
 from export.steps import step
-from export.verify import TOLERANCE, prove
+from export.verify import gate_of, prove
 from keras_resnet.command import parse, run
 from keras_resnet.errors import InputError
 from keras_resnet.files import refuse_existing, write_beside
 
 if TYPE_CHECKING:
     import keras
+    import onnx
 
-OPSETS = (17, 15, 13)  # tested; at 18, tf2onnx 1.17 takes global pooling apart
+    from export.signature import Signature
+
 LAYOUTS = ("nhwc", "nchw")
 
 
@@ -29,35 +36,46 @@ def export_onnx(
     model: "keras.Model",
     path: str | os.PathLike,
     *,
-    card: Any = None,
-    output: str = "probabilities",
-    preprocess: bool = False,
-    input_size: tuple[int, int] | None = None,
     opset: int = 17,
     layout: str = "nhwc",
+    plan: Plan | None = None,
+    external_data: bool = False,
     images: Any = None,
+    origin: dict | None = None,
     verify: bool = True,
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = None,
     force: bool = False,
     verbose: bool = True,
+    **options: Any,
 ) -> dict:
-    """Writes an ONNX file in float32, and `<path>.parity.json` where it is proven.
+    """Writes an ONNX file, and `<path>.parity.json` where it is proven.
 
-    The file has one input, `images`, and one output named as `output`; the batch is
-    dynamic. Its metadata has one key, `keras_resnet`, with JSON: architecture, input,
-    output, labels, preprocessing, precision, opset, versions and the proof's figures.
+    The file has one input, `images`, and outputs named as `make_signature` says. Its
+    metadata has one key, `keras_resnet`, with JSON: architecture, origin, input,
+    outputs, labels, preprocessing, precision, calibration, accuracy, opset, versions,
+    multiply-adds, parameters and the proof's figures.
 
     Args:
-        model, card, output, preprocess, input_size: as `make_signature` takes them.
+        model: as `make_signature` takes it.
         path: ending in `.onnx`.
-        opset: 17, 15 or 13.
+        opset: 13 to 23.
         layout: of the input: "nhwc" or "nchw".
+        plan: a lower precision, and the pictures to make and judge it with; None for
+            float32.
+        external_data: write the weights into `<path>.data` beside the file, as is done
+            in any case where they take 2 GB.
         images: real pictures for the proof, as `real_images` takes them.
+        origin: where the weights are from, beside what the card tells, as
+            `describe_origin` takes it.
         verify: hold the file, in onnxruntime at its default optimisation level on the
-            CPU, against the model; also on random images.
-        tolerance: largest difference allowed, as a share of the logits' spread.
+            CPU, against the model; also on noise and on adversarial images. Of a lower
+            precision the float32 form, which it is made from, is proven as well.
+        tolerance: largest difference allowed, as a share of the outputs' spread; None
+            takes the precision's gate.
         force: replace existing files.
         verbose: print the steps and the result.
+        **options: `card`, `output`, `top`, `preprocess`, `input_size` and `batch`, as
+            `make_signature` takes them.
 
     Returns:
         The metadata.
@@ -65,56 +83,104 @@ def export_onnx(
     Raises:
         InputError: an argument cannot be used, the model cannot be converted, or a
             file cannot be written.
-        ParityError: the proof failed. Nothing is left behind.
+        ParityError: the proof failed. What stood at `path` is as it was.
     """
-    path, report = _paths(path, force)
-    if opset not in OPSETS or layout not in LAYOUTS:
-        raise InputError(
-            f"opset={opset!r}, layout={layout!r}: accepted are {OPSETS} and {LAYOUTS}."
-        )
-    with step("preparing", verbose):
-        from export.signature import make_signature
+    path = _refuse(path, force)
+    plan = replace(plan or Plan(precision="float32"), layout=layout)
+    _check(opset, layout, options.get("preprocess"), plan.precision, tolerance)
+    signature, real = prepare(model, images, verbose, **options)
+    proto = convert(signature, opset, layout, verbose)
+    metadata = _describe(proto, signature, layout, origin)
+    metadata |= {"opset": opset, "precision": plan.precision}
+    if plan.precision != "float32":
+        if verify:
+            with step("proving float32", verbose):
+                prove(signature, in_memory(proto, layout), real)
+        if real is None:
+            real = _pictures(plan, signature)
+        reduced = reduce(proto, signature, plan, verbose)
+        proto = reduced.proto
+        metadata["calibration"] = reduced.calibration
+        metadata["accuracy"] = reduced.accuracy
 
-        signature = make_signature(
-            model,
-            card=card,
-            output=output,
-            preprocess=preprocess,
-            input_size=input_size,
-        )
-        real = real_images(images, signature)
-    metadata = signature.describe(layout) | {
-        "opset": opset,
-        "versions": _versions(),
-        "parity": None,
-    }
     with write_beside(path, force) as part:
-        proto = convert(signature, opset, layout, verbose)
-        save(proto, metadata, part)
+        save(proto, metadata, part, external_data)
         if verify:
             with step("proving", verbose):
-                parity = prove(signature, _artifact(part, layout), real, tolerance)
+                parity = prove(
+                    signature,
+                    runner(part, signature, layout),
+                    real,
+                    precision=plan.precision,
+                    tolerance=tolerance,
+                )
             metadata["parity"] = parity.to_json()
-            save(proto, metadata, part)
-    report.unlink(missing_ok=True)  # of the file that was replaced
-    if verify:
-        with write_beside(report) as part:
-            part.write_text(json.dumps(metadata["parity"], indent=2) + "\n")
+            save(proto, metadata, part, external_data)
+        _place_beside(part, path)
+    _finish(path, metadata["parity"])
     if verbose:
-        megabytes = path.stat().st_size / 1e6
+        megabytes = sum(one.stat().st_size for one in _files(path)) / 1e6
         print(f"{path}: {megabytes:.1f} MB, {len(proto.graph.node)} nodes")
         print(parity if verify else "not held against the model")
     return metadata
 
 
-def _artifact(path: Path, layout: str):
-    """The file in onnxruntime, as a function of NHWC images."""
+def _pictures(plan: Plan, signature: "Signature") -> Any:
+    """Real images for the proof, from the data that the precision is judged by."""
+    pictures = validation_pictures(plan, signature)
+    if pictures is None and plan.precision in CALIBRATED:
+        pictures = calibration_pictures(plan, signature)
+    return None if pictures is None else next(iter(pictures))[0]
+
+
+def runner(path: Path, signature: "Signature", layout: str = "nhwc"):
+    """A file in onnxruntime on the CPU, as `prove` takes an artifact."""
     from export.runtime import Session
 
     session = Session(path, "cpu")
-    if layout == "nhwc":
-        return session.run
-    return lambda images: session.run(images.transpose(0, 3, 1, 2).copy())
+
+    def run_session(images):
+        if layout == "nchw":
+            images = images.transpose(0, 3, 1, 2).copy()
+        found = session.run(images)
+        if isinstance(found, dict):
+            return found
+        return {signature.outputs[0].name: found}
+
+    return run_session
+
+
+def _check(opset, layout, preprocess, precision, tolerance) -> None:
+    """Refuses what cannot be meant, before the long work."""
+    check_opset(opset)
+    if layout not in LAYOUTS:
+        raise InputError(f"layout={layout!r}: accepted are {LAYOUTS}.")
+    if (layout, preprocess) == ("nchw", "full"):
+        raise InputError(
+            "layout='nchw' with preprocess='full': pictures come channels last from "
+            "every decoder; leave one of them out."
+        )
+    gate_of(precision, tolerance)
+
+
+def _describe(
+    proto: "onnx.ModelProto", signature: "Signature", layout: str, origin: dict | None
+) -> dict:
+    """The metadata; multiply-adds for one picture at the size that is known."""
+    from export.graph.counts import count
+
+    size = signature.preprocessing.size if signature.preprocessing else None
+    counts = count(proto, size)
+    return signature.describe(layout) | {
+        "origin": describe_origin(signature.card, origin),
+        "calibration": None,
+        "accuracy": None,
+        "versions": _versions(),
+        "parity": None,
+        "multiply_adds": counts["multiply_adds"],
+        "parameters": counts["parameters"],
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def _versions() -> dict[str, str]:
@@ -130,34 +196,103 @@ def _versions() -> dict[str, str]:
     return {module.__name__: module.__version__ for module in modules}
 
 
-def _paths(path: str | os.PathLike, force: bool) -> tuple[Path, Path]:
-    """Of the artifact and of the proof's figures."""
+def _refuse(path: str | os.PathLike, force: bool) -> Path:
+    """`refuse_existing`, of the artifact and of what stands beside it."""
     path = Path(path)
     if path.suffix != ".onnx":
         raise InputError(f"{path}: a name that ends in .onnx is needed.")
-    report = path.with_name(f"{path.name}.parity.json")
-    for one in (path, report):
+    for one in (path, _data(path), _report(path)):
         if one.is_dir():
             raise InputError(f"{one} is a folder: choose another path.")
-    return refuse_existing(path, force), refuse_existing(report, force)
+        refuse_existing(one, force)
+    return path
+
+
+def _data(path: Path) -> Path:
+    """Where weights stand that are not in the file."""
+    return path.with_name(f"{path.name}.data")
+
+
+def _report(path: Path) -> Path:
+    """Where the proof's figures stand."""
+    return path.with_name(f"{path.name}.parity.json")
+
+
+def _finish(path: Path, parity: dict | None) -> None:
+    """Writes the proof's figures beside the file, if there are any."""
+    if parity:
+        with write_beside(_report(path), force=True) as part:
+            part.write_text(json.dumps(parity, indent=2) + "\n")
+
+
+def _files(path: Path) -> list[Path]:
+    return [one for one in (path, _data(path)) if one.exists()]
+
+
+def _place_beside(part: Path, path: Path) -> None:
+    """Moves a new file's weights to its place, and removes what was the old one's."""
+    _report(path).unlink(missing_ok=True)
+    if _data(part).exists():
+        with write_beside(_data(path), force=True) as place:
+            _data(part).rename(place)
+    else:
+        _data(path).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxFlags(Flags):
     """Writes a Keras model as an ONNX file and proves it against the model."""
 
-    opset: Literal[17, 15, 13] = 17
-    """ONNX operator set."""
+    opset: int = 17
+    """ONNX operator set, 13 to 23."""
     layout: Literal["nhwc", "nchw"] = "nhwc"
     """Axes of the input."""
+    external_data: bool = False
+    """Write the weights into <out>.data beside the file; from 2 GB on it is done in
+    any case."""
+    precision: Literal[PRECISIONS] = "float32"
+    """Of the weights and of the arithmetic; int8 is for CPUs, int8-tensorrt for
+    TensorRT, int8-weights keeps the arithmetic in float32."""
+    calibrate: str | None = None
+    """Data, as training takes it, whose training pictures give the ranges of int8
+    activations. Default: what the model was trained on."""
+    calibration_images: int = 256
+    """How many of them."""
+    calibration_method: Literal[METHODS] = "percentile"
+    """How a range is taken."""
+    validate: str | None = None
+    """Data whose validation pictures a lower precision's accuracy is measured on.
+    Default: as --calibrate; "none" leaves it unmeasured."""
+    validation_images: int | None = None
+    """How many of them. Default: all."""
+    max_drop: float = 0.5
+    """Points of top-1 accuracy that a lower precision may lose."""
+    data_dir: Path | None = None
+    """Folder of prepared TFDS data sets. Default: ~/tensorflow_datasets."""
+
+    def plan(self) -> Plan:
+        return Plan(
+            precision=self.precision,
+            calibrate=self.calibrate,
+            calibration_images=self.calibration_images,
+            method=self.calibration_method,
+            validate=self.validate,
+            validation_images=self.validation_images,
+            max_drop=self.max_drop,
+            data_dir=self.data_dir,
+            layout=self.layout,
+        )
 
 
 def main(args: list[str] | None = None) -> None:
     flags = parse(OnnxFlags, args, prog="python -m export.onnx")
-    _paths(flags.out, flags.force)
+    _refuse(flags.out, flags.force)
+    plan = flags.plan()
+    _check(flags.opset, flags.layout, flags.preprocess, plan.precision, flags.tolerance)
     with step("loading"):
         source = load(flags)
-    export_onnx(**source, path=flags.out, **arguments(flags))
+    own = {name: getattr(flags, name) for name in ("opset", "layout", "external_data")}
+    export_onnx(**source, path=flags.out, plan=plan, **own, **arguments(flags))
 
 
 if __name__ == "__main__":

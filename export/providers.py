@@ -4,27 +4,27 @@
 its libraries and a GPU are there, and a session that cannot have a provider goes
 on without it. So each is tried here, on the smallest of graphs.
 
-The CPU provider is tested. The CUDA and TensorRT options follow onnxruntime's
-documentation (onnxruntime.ai/docs/execution-providers) and the option names inside
-onnxruntime-gpu 1.31; they were not run on a GPU.
+The CPU provider and the OpenVINO plugin are tested; CUDA and TensorRT were not run on
+a GPU.
 """
 
 import contextlib
 import functools
-import hashlib
 import io
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import onnxruntime as ort
 
+from export import plugin
+from export.installed import check_installed, conflict
 from keras_resnet.errors import InputError, closest
 
-AUTO = ("tensorrt", "cuda", "cpu")  # best first
+# Best first. OpenVINO is asked for by name: its numbers are others than the CPU's.
+AUTO = ("tensorrt", "cuda", "cpu")
 
 HINTS = {  # what the providers of the onnxruntime-gpu wheels need beside them
     "cuda": "it needs an NVIDIA GPU and pip install 'onnxruntime-gpu[cuda,cudnn]'",
@@ -60,16 +60,17 @@ def provider_names(names: str | Sequence[str]) -> list[str]:
     short = [short_name(str(name)) for name in names]
     for name in short or [""]:
         if name not in _known():
-            here = ", ".join(map(short_name, ort.get_available_providers()))
+            here = ", ".join(name for name in _known() if not why_not(name))
             raise InputError(
                 f"providers: there is no provider {name!r}."
-                f"{closest(name, _known())} This onnxruntime has: {here}."
+                f"{closest(name, _known())} Here load: {here}."
             )
     return short
 
 
 @functools.cache
 def _known() -> dict[str, str]:
+    check_installed()
     return {short_name(name): name for name in ort.get_all_providers()}
 
 
@@ -80,8 +81,10 @@ def why_not(name: str) -> str:
     Args:
         name: a short name.
     """
+    if full_name(name) == plugin.NAME:
+        return plugin.missing()
     if full_name(name) not in ort.get_available_providers():
-        return "this build of onnxruntime does not have it"
+        return conflict() or "this build of onnxruntime does not have it"
     with _collected_output() as output:
         if name in HINTS:
             # CUDA and cuDNN from pip lie where the system's loader does not look.
@@ -122,53 +125,3 @@ def _reason(log: str) -> str:
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     cause = library[1] if library else lines[-1] if lines else "no reason was given"
     return cause.strip().rstrip(".")
-
-
-def cuda_options(tf32: bool = False) -> dict[str, str]:
-    """Options of the CUDA provider.
-
-    Args:
-        tf32: let float32 products be rounded to TF32's 10 bits of mantissa.
-            onnxruntime's default is on, which breaks the parity of an export.
-    """
-    return {
-        "use_tf32": "1" if tf32 else "0",
-        # onnxruntime's default, spelled out: time cuDNN's algorithms at first use.
-        "cudnn_conv_algo_search": "EXHAUSTIVE",
-    }
-
-
-def tensorrt_options(
-    path: Path, input_name: str, largest_input: Sequence[int]
-) -> dict[str, str]:
-    """Options of the TensorRT provider: one engine for all batches, and caches.
-
-    Without a profile each new batch size builds an engine anew (onnxruntime#16889,
-    #18272). Engines and kernel timings are kept in
-    `$XDG_CACHE_HOME/keras_resnet/tensorrt` (default `~/.cache`), in a folder a file:
-    onnxruntime finds engines by the graph's structure and would serve those of
-    other weights.
-
-    Args:
-        path: of the ONNX file.
-        input_name: of the model.
-        largest_input: the shape that the engine is tuned for, (N, H, W, C); it
-            serves batches of 1 to N.
-    """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    cache = cache / "keras_resnet" / "tensorrt"
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    batch, *picture = largest_input
-    smallest, largest = (
-        f"{input_name}:{'x'.join(map(str, [n, *picture]))}" for n in (1, batch)
-    )
-    return {
-        "trt_profile_min_shapes": smallest,
-        "trt_profile_opt_shapes": largest,
-        "trt_profile_max_shapes": largest,
-        "trt_engine_cache_enable": "1",
-        "trt_engine_cache_path": str(cache / digest[:16]),
-        "trt_timing_cache_enable": "1",
-        "trt_timing_cache_path": str(cache),
-    }

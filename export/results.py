@@ -1,17 +1,20 @@
-"""Writes measured rows beside each other as JSON lines, CSV and PNG."""
+"""Writes measured rows as JSON lines, CSV, Markdown, a picture and a page."""
 
 import csv
 import json
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from export.page import write_page
 from export.picture import draw
+from export.tables import markdown
 from keras_resnet.errors import InputError
 from keras_resnet.files import refuse_existing, write_beside
 
-KINDS = ("jsonl", "csv", "png")
+KINDS = ("jsonl", "csv", "md", "png", "html")
 
 
 def refuse_results(base: str | os.PathLike, force: bool = False) -> None:
@@ -25,10 +28,13 @@ def refuse_results(base: str | os.PathLike, force: bool = False) -> None:
     folder = path.parent
     while not folder.exists():
         folder = folder.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
         raise InputError(
             f"out={base}: {folder} is not a folder that can be written to."
-        )
+        ) from error
 
 
 def write_results(
@@ -37,7 +43,7 @@ def write_results(
     machine: dict[str, Any],
     force: bool = False,
 ) -> list[Path]:
-    """Writes `base`.jsonl, .csv and .png; each is there whole or not at all.
+    """Writes `base`.jsonl, .csv, .md, .png and .html, each whole or not at all.
 
     Args:
         rows: as `export.measure.measure` returns them.
@@ -46,19 +52,23 @@ def write_results(
         force: replace what is there.
 
     Returns:
-        The three paths.
+        The paths.
     """
-    lines, table, picture = _paths(base)
+    lines, table, text, picture, page = _paths(base)
     complete = [{**row, "machine": machine} for row in rows]
     with write_beside(lines, force) as part:
         part.write_text("".join(json.dumps(row) + "\n" for row in complete))
     with write_beside(table, force) as part:
         _write_csv([_flat(row) for row in complete], part)
+    with write_beside(text, force) as part:
+        part.write_text(markdown(rows, machine), encoding="utf-8")
     threads = machine["usable_cores"] or machine["logical_cores"]
     hardware = "; ".join([f"{machine['cpu']}, {threads} cores", *machine["gpus"]])
     with write_beside(picture, force) as part:
         draw(rows, part, f"{hardware}; {machine['time']}")
-    return [lines, table, picture]
+    with write_beside(page, force) as part:
+        write_page(complete, part)
+    return [lines, table, text, picture, page]
 
 
 def _paths(base: str | os.PathLike) -> list[Path]:
@@ -67,7 +77,8 @@ def _paths(base: str | os.PathLike) -> list[Path]:
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
     """The machine's values as columns; what is deeper stays with the JSON lines."""
-    merged = {**{k: v for k, v in row.items() if k != "machine"}, **row["machine"]}
+    apart = ("machine", "samples_ms")
+    merged = {**{k: v for k, v in row.items() if k not in apart}, **row["machine"]}
     return {
         name: " ".join(map(str, value)) if isinstance(value, list) else value
         for name, value in merged.items()
@@ -76,7 +87,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

@@ -1,231 +1,209 @@
-"""Runs ONNX files: a session from a path, providers that really loaded, threads.
+"""What a service calls: pictures in, numpy out, without TensorFlow or Keras.
 
-Needs onnxruntime and numpy alone: a machine that serves a file wants no
-TensorFlow and no Keras. The file is the contract; what the exporter wrote into
-its metadata is read back here.
+    predictor = load("resnet50.onnx")
+    probabilities = predictor(pictures)  # uint8, one, a batch or a list of any sizes
+    predictor.top(pictures, 3)  # [[("tabby", 0.81), ...], ...]
 
-    session = Session("resnet20.onnx")
-    logits = session.run(images)  # (N, H, W, C) to (N, classes)
+Beneath it stands `Session`, which takes just what the file takes.
 """
 
-import json
+import logging
 import os
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
-from export.providers import (
-    AUTO,
-    cuda_options,
-    full_name,
-    provider_names,
-    tensorrt_options,
-    why_not,
-)
+from export.prepare import checked, normalize, read_record, resize_and_crop
+from export.session import Session as Session
+from export.settings import Settings, read_settings, tuned_path
 from keras_resnet.errors import InputError
 
-ENGINE_BATCH = 32  # largest batch of a TensorRT engine where nothing else is said
+log = logging.getLogger(__name__)
 
-DTYPES = {  # what images come in
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(uint8)": np.uint8,
-}
+MOST_IMAGES = 32  # a call, where neither the file nor the settings say
+BAKED_IN = ("none", "normalize", "full")  # what a file can do with pictures by itself
 
 
-class Session:
-    """An onnxruntime session with one image input and one output.
+def load(
+    path: str | os.PathLike, settings: Settings | str | os.PathLike | None = None
+) -> "Predictor":
+    """A function of pictures from an ONNX file that `export.onnx` wrote.
+
+    Args:
+        path: of the file.
+        settings: how to run it, or the JSON that `export.tune` wrote. None reads
+            `<name>.tuned.json` beside the file; where there is none, or it was made
+            for another file or machine (then a warning is logged), `Session` decides.
+
+    Raises:
+        InputError: the file or the settings that were named cannot be used.
+    """
+    if settings is not None:
+        return _load_as(path, settings)
+    beside = tuned_path(path)
+    if beside.exists():
+        try:
+            return _load_as(path, beside)
+        except InputError as error:
+            log.warning("settings not used: %s", error)
+    return Predictor(Session(path))
+
+
+def _load_as(
+    path: str | os.PathLike, settings: Settings | str | os.PathLike
+) -> "Predictor":
+    if not isinstance(settings, Settings):
+        settings = read_settings(settings, path)
+    largest = (settings.batch, None, None, None)
+    session = Session(path, **settings.session_arguments(), largest_input=largest)
+    return Predictor(session, settings.batch)
+
+
+class Predictor:
+    """Calls a session on pictures, with the preprocessing that its file records.
+
+    Several threads may call it at a time.
 
     Attributes:
-        path: of the file.
-        providers: onnxruntime's names of the providers that really loaded, best
-            first.
-        missing: {short name: reason} of what "auto" tried and could not load.
-        metadata: what the exporter wrote under "keras_resnet"; {} in other files.
-        input_name, output_name: as in the file.
-        input_shape: a whole number per axis, None where any size is taken.
-        input_dtype: a numpy dtype.
+        session: what runs.
+        labels: name of each class; empty where the file has none.
+        preprocessing: from a picture to the network's input; None where the file
+            records none: then images must come as the file takes them, but with their
+            channels last.
+        channels_first: whether the file takes (N, C, H, W).
     """
 
-    def __init__(
-        self,
-        path: str | os.PathLike,
-        providers: str | Sequence[str] = "auto",
-        threads: int | None = None,
-        *,
-        spinning: bool = True,
-        tf32: bool = False,
-        largest_input: Sequence[int] | None = None,
-    ):
-        """Loads the file.
+    def __init__(self, session: Session, batch: int | None = None):
+        """
+        Args:
+            session: of a file with our metadata.
+            batch: most images a call; a file of a fixed batch has its own.
+
+        Raises:
+            InputError: the metadata is not what the exporter writes.
+        """
+        self.session = session
+        said = session.metadata
+        entry = said.get("input", {})
+        labels, self._baked_in = said.get("labels", []), said.get("preprocess", "none")
+        words = isinstance(labels, list) and all(isinstance(n, str) for n in labels)
+        if not isinstance(entry, dict) or not words or self._baked_in not in BAKED_IN:
+            raise InputError(
+                f"{session.path}: its metadata is not what export.onnx writes."
+            )
+        if len(session.input_shape) != 4:
+            raise InputError(
+                f"{session.path} takes {session.input_shape}; batches of images, four "
+                "axes, are needed."
+            )
+        self.labels = tuple(labels)
+        record = said.get("preprocessing")
+        try:
+            self.preprocessing = None if record is None else read_record(record)
+        except InputError as error:
+            raise InputError(f"{session.path}: {error}") from error
+        self.channels_first = entry.get("layout") == "nchw"
+        self._fixed = session.input_shape[0]
+        self._batch = self._fixed or batch or MOST_IMAGES
+
+    def __call__(self, images: Any) -> np.ndarray | dict[str, np.ndarray]:
+        """The outputs for pictures.
 
         Args:
-            path: an .onnx file.
-            providers: "auto" takes those of TensorRT, CUDA and the CPU that load.
-                One name, or several in order of preference, must all load: "cuda"
-                keeps the whole graph on the GPU, ("cuda", "cpu") leaves to the CPU
-                what CUDA cannot do. Short names or onnxruntime's own.
-            threads: of one operator on the CPU; None for one a physical core.
-            spinning: let idle threads wait busily, onnxruntime's default. It gives
-                the lowest latency on a quiet machine and a bad one where other
-                work wants the processor.
-            tf32: let CUDA compute float32 in TF32, faster and less exact than the
-                export's proof. TensorRT has no such option here and follows the
-                environment variable NVIDIA_TF32_OVERRIDE.
-            largest_input: the largest images that will come, (N, H, W, C). Read by
-                TensorRT alone, whose engine serves batches of 1 to N. Default: 32
-                images of the file's size.
+            images: uint8, channels last, in RGB, of one picture (height, width,
+                channels), a batch, or a list of pictures of any sizes; Pillow
+                pictures count as arrays.
+
+        Returns:
+            (N, ...) of the file's output; {name: (N, ...)} where it has several.
 
         Raises:
-            InputError: the file cannot be read as ONNX, a named provider did not
-                load, or the model has not just one input and one output.
+            InputError: other values, shapes or numbers of channels.
         """
-        self.path = _existing_file(path)
-        names = provider_names(AUTO if providers == "auto" else providers)
-        reasons = {name: why_not(name) for name in names}
-        self.missing = {name: why for name, why in reasons.items() if why}
-        if providers != "auto" and self.missing:
-            name, why = next(iter(self.missing.items()))
-            raise InputError(f"provider {name!r} did not load: {why}.")
-        names = [name for name in names if name not in self.missing]
+        parts = [self._run(batch) for batch in self.batches(images)]
+        if isinstance(parts[0], dict):
+            return {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
+        return np.concatenate(parts)
 
-        options = _session_options(threads, spinning)
-        if "cpu" not in names:
-            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        settings = {name: {} for name in names}
-        if "cuda" in names:
-            settings["cuda"] = cuda_options(tf32)
-        if "tensorrt" in names:
-            settings["tensorrt"] = self._tensorrt_options(largest_input)
-        self._session = _load(self.path, options, settings)
-        self.providers = self._session.get_providers()
-        self._describe()
+    def top(self, images: Any, k: int = 5) -> list[list[tuple[str, float]]]:
+        """The k most probable classes of each picture, most probable first.
 
-    def run(self, images: np.ndarray) -> np.ndarray:
-        """The model's output for `images`, (N, H, W, C) in the file's dtype.
+        Returns:
+            (label, probability) of each; the class's number where there is no label.
 
         Raises:
-            InputError: the dtype or the shape is not the file's, or onnxruntime fails.
+            InputError: the file gives no probabilities or logits; or as a call.
         """
-        self._check(images)
-        try:
-            return self._session.run([self.output_name], {self.input_name: images})[0]
-        except Exception as error:  # onnxruntime's errors have no base class
+        names = self.session.output_names
+        if names not in (("probabilities",), ("logits",), ("scores", "classes")):
             raise InputError(
-                f"{self.path} cannot compute images of shape {images.shape}: "
-                f"{' '.join(str(error).split())}"
-            ) from error
+                f"{self.session.path} gives {', '.join(names)}; top needs "
+                "probabilities, logits, or scores and classes."
+            )
+        found = self(images)
+        if names == ("logits",):
+            found = np.exp(found - found.max(axis=-1, keepdims=True))
+            found /= found.sum(axis=-1, keepdims=True)
+        if len(names) == 1:
+            classes = np.argsort(-found, axis=-1, kind="stable")
+            scores = np.take_along_axis(found, classes, axis=-1)
+        else:
+            scores, classes = found["scores"], found["classes"]
+        return [
+            [(self._label(one), float(score)) for one, score in pairs]
+            for pairs in map(zip, classes[:, :k].tolist(), scores[:, :k].tolist())
+        ]
 
-    def bind(self, images: np.ndarray) -> Callable[[], ort.OrtValue]:
-        """A function that runs the model on images already on the device.
+    def _label(self, index: int) -> str:
+        return self.labels[index] if index < len(self.labels) else str(index)
 
-        Input and output stay in the first provider's memory, and a call returns
-        the output when it is there: its time is the computation's, without the
-        copies between host and device.
+    def _pictures(self, images: Any) -> list[np.ndarray]:
+        """Each picture, or ready image, on its own."""
+        if isinstance(images, list | tuple):
+            if not images:
+                raise InputError("images=[]: one picture or more is needed.")
+            return [one for part in images for one in self._pictures(part)]
+        array = checked(images, self.dtype)
+        return [array] if array.ndim == 3 else [*array]
 
-        Raises:
-            InputError: the dtype or the shape is not the file's.
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the pictures that a call takes."""
+        ready = self.preprocessing is None and self._baked_in == "none"
+        return self.session.input_dtype if ready else np.dtype(np.uint8)
+
+    def batches(self, images: Any) -> Iterator[np.ndarray]:
+        """What a call makes of `images`: batches as the file takes them, but not yet
+        filled up where that size is fixed. Neighbours of one shape go together.
         """
-        self._check(images)
-        device = "cpu" if self.providers[0] == full_name("cpu") else "cuda"
-        binding = self._session.io_binding()
-        on_device = ort.OrtValue.ortvalue_from_numpy(images, device, 0)
-        binding.bind_ortvalue_input(self.input_name, on_device)
-        binding.bind_output(self.output_name, device, 0)
+        waiting: list[np.ndarray] = []
+        for picture in self._pictures(images):
+            image = self._prepared(picture)
+            if waiting and (
+                image.shape != waiting[0].shape or len(waiting) == self._batch
+            ):
+                yield np.stack(waiting)
+                waiting = []
+            waiting.append(image)
+        yield np.stack(waiting)
 
-        def run_bound():
-            self._session.run_with_iobinding(binding)
-            binding.synchronize_outputs()
-            return binding.get_outputs()[0]
+    def _prepared(self, picture: np.ndarray) -> np.ndarray:
+        """One picture as the file takes it, but for the batch's axis."""
+        record = self.preprocessing
+        if record is not None and self._baked_in != "full":
+            picture = resize_and_crop(picture, record)
+            if self._baked_in == "none":
+                picture = normalize(picture, record).astype(self.session.input_dtype)
+        return picture.transpose(2, 0, 1) if self.channels_first else picture
 
-        return run_bound
-
-    def _describe(self) -> None:
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        if len(inputs) != 1 or len(outputs) != 1 or inputs[0].type not in DTYPES:
-            types = ", ".join(one.type for one in inputs)
-            raise InputError(
-                f"{self.path} has {len(inputs)} inputs ({types}) and {len(outputs)} "
-                f"outputs; accepted are one output and one input, {', '.join(DTYPES)}."
-            )
-        self.input_name, self.output_name = inputs[0].name, outputs[0].name
-        self.input_dtype = np.dtype(DTYPES[inputs[0].type])
-        self.input_shape = tuple(
-            size if isinstance(size, int) else None for size in inputs[0].shape
-        )
-        written = self._session.get_modelmeta().custom_metadata_map
-        try:
-            self.metadata = json.loads(written.get("keras_resnet", "{}"))
-        except json.JSONDecodeError as error:
-            raise InputError(
-                f"{self.path}: its metadata 'keras_resnet' is not JSON: {error}."
-            ) from error
-        if not isinstance(self.metadata, dict):
-            raise InputError(
-                f"{self.path}: its metadata 'keras_resnet' is no JSON object."
-            )
-
-    def _check(self, images: np.ndarray) -> None:
-        fits = images.dtype == self.input_dtype and images.ndim == len(self.input_shape)
-        if not fits or any(
-            wanted not in (None, size)
-            for wanted, size in zip(self.input_shape, images.shape, strict=True)
-        ):
-            wanted = ", ".join("any" if n is None else str(n) for n in self.input_shape)
-            raise InputError(
-                f"images: {images.dtype} of shape {images.shape}; {self.path.name} "
-                f"accepts {self.input_dtype} of shape ({wanted})."
-            )
-
-    def _tensorrt_options(self, largest_input: Sequence[int] | None) -> dict:
-        glance = Session(self.path, "cpu")
-        shape = largest_input or (ENGINE_BATCH, *glance.input_shape[1:])
-        if None in shape:
-            raise InputError(
-                f"{self.path} takes images of any size: TensorRT needs largest_input."
-            )
-        return tensorrt_options(self.path, glance.input_name, shape)
-
-
-def _existing_file(path: str | os.PathLike) -> Path:
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path}: there is no such file.")
-    if not path.is_file():
-        raise InputError(f"{path} is a folder; an .onnx file is accepted.")
-    return path
-
-
-def _session_options(threads: int | None, spinning: bool) -> ort.SessionOptions:
-    if threads is not None and threads < 1:
-        raise InputError(f"threads={threads}: a whole number from 1 is accepted.")
-    options = ort.SessionOptions()
-    options.log_severity_level = 3  # errors alone; they are raised, too
-    options.intra_op_num_threads = threads or 0
-    options.add_session_config_entry(
-        "session.intra_op.allow_spinning", "1" if spinning else "0"
-    )
-    return options
-
-
-def _load(
-    path: Path, options: ort.SessionOptions, settings: dict[str, dict]
-) -> ort.InferenceSession:
-    """The session, with every provider in `settings` or an InputError."""
-    providers = [(full_name(name), values) for name, values in settings.items()]
-    try:
-        session = ort.InferenceSession(
-            str(path), options, providers=providers, enable_fallback=False
-        )
-    except Exception as error:  # onnxruntime's errors have no base class of their own
-        hint = "" if "cpu" in settings else " (name the cpu, too, to let it help)"
-        raise InputError(
-            f"{path} ({path.stat().st_size} bytes) cannot be loaded as an ONNX file on "
-            f"{', '.join(settings)}{hint}: {' '.join(str(error).split())}"
-        ) from error
-    lost = {full_name(name) for name in settings} - set(session.get_providers())
-    if lost:
-        raise InputError(f"{path}: {', '.join(lost)} loads, but not with this file.")
-    return session
+    def _run(self, batch: np.ndarray) -> np.ndarray | dict[str, np.ndarray]:
+        """The outputs of at most one batch, filled up where the file's is fixed."""
+        size = len(batch)
+        if self._fixed and size < self._fixed:
+            filling = np.repeat(batch[-1:], self._fixed - size, axis=0)
+            batch = np.concatenate([batch, filling])
+        found = self.session.run(np.ascontiguousarray(batch))
+        if isinstance(found, dict):
+            return {name: values[:size] for name, values in found.items()}
+        return found[:size]

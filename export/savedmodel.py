@@ -11,12 +11,13 @@ TensorFlow alone loads and serves the folder:
 import json
 import os
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.source import Flags, arguments, load, real_images
+from export.source import Flags, arguments, describe_origin, load, prepare
 from export.steps import step
-from export.verify import TOLERANCE, prove
+from export.verify import gate_of, prove
 from keras_resnet.command import parse, run
 from keras_resnet.errors import InputError
 from keras_resnet.files import refuse_existing, write_beside
@@ -35,63 +36,78 @@ def export_savedmodel(
     model: "keras.Model",
     path: str | os.PathLike,
     *,
-    card: Any = None,
-    output: str = "probabilities",
-    preprocess: bool = False,
-    input_size: tuple[int, int] | None = None,
     images: Any = None,
+    origin: dict | None = None,
     verify: bool = True,
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = None,
     force: bool = False,
     verbose: bool = True,
+    **options: Any,
 ) -> dict:
     """Writes a SavedModel in float32 with one signature, `serving_default`.
 
-    It takes `images` and gives one output named as `output`; the batch is dynamic.
-    The folder's `keras_resnet.json` holds the metadata: architecture, input, output,
-    labels, preprocessing, precision, versions and the proof's figures.
+    It takes `images` and gives outputs named as `make_signature` says. The folder's
+    `keras_resnet.json` holds the metadata: architecture, origin, input, outputs,
+    labels, preprocessing, precision, versions, parameters and the proof's figures.
 
     Args:
-        model, card, output, preprocess, input_size: as `make_signature` takes them.
+        model: as `make_signature` takes it.
         path: of the folder.
         images: real pictures for the proof, as `real_images` takes them.
-        verify: load the folder again and hold it against the model; also on random
-            images.
-        tolerance: largest difference allowed, as a share of the logits' spread.
+        origin: where the weights are from, beside what the card tells, as
+            `describe_origin` takes it.
+        verify: load the folder again and hold it against the model; also on noise and
+            on adversarial images.
+        tolerance: largest difference allowed, as a share of the outputs' spread; None
+            takes float32's gate.
         force: replace what stands at `path`.
         verbose: print the steps and the result.
+        **options: `card`, `output`, `top`, `preprocess`, `input_size` and `batch`, as
+            `make_signature` takes them.
 
     Returns:
         The metadata.
 
     Raises:
         InputError: an argument cannot be used, or the folder cannot be written.
-        ParityError: the proof failed. Nothing is left behind.
+        ParityError: the proof failed. What stood at `path` is as it was.
     """
     path = _refuse(path, force)
-    with step("preparing", verbose):
-        from export.signature import make_signature
-
-        signature = make_signature(
-            model,
-            card=card,
-            output=output,
-            preprocess=preprocess,
-            input_size=input_size,
-        )
-        real = real_images(images, signature)
-    metadata = signature.describe() | {"versions": _versions(), "parity": None}
+    gate_of("float32", tolerance)
+    signature, real = prepare(model, images, verbose, **options)
+    metadata = describe(signature, origin)
     with write_beside(path, force) as part:
         with step("writing", verbose):
-            _write(signature, part, path)
+            write_archive(signature, part, path)
         if verify:
             with step("proving", verbose):
-                parity = prove(signature, _artifact(part, output), real, tolerance)
+                parity = prove(signature, _artifact(part), real, tolerance=tolerance)
             metadata["parity"] = parity.to_json()
         (part / RECORD).write_text(json.dumps(metadata, indent=2) + "\n")
     if verbose:
         print(f"{path}: {parity if verify else 'not held against the model'}")
     return metadata
+
+
+def next_version(folder: str | os.PathLike, name: str) -> Path:
+    """Where TensorFlow Serving looks for the next version of a model.
+
+    Args:
+        folder: of several models.
+        name: of the model, its folder in there.
+
+    Returns:
+        `<folder>/<name>/<n>`, n being 1, or 1 more than the largest there.
+
+    Raises:
+        InputError: the name is no plain name of a folder.
+    """
+    if not name or name != Path(name).name:
+        raise InputError(f"serving={name!r}: a name without folders is needed.")
+    path = Path(folder) / name
+    there = path.iterdir() if path.is_dir() else ()
+    versions = [int(one.name) for one in there if one.name.isdecimal()]
+    return path / str(max(versions, default=0) + 1)
 
 
 def _refuse(path: str | os.PathLike, force: bool) -> Path:
@@ -107,7 +123,21 @@ def _refuse(path: str | os.PathLike, force: bool) -> Path:
     return path
 
 
-def _write(signature: "Signature", part: Path, path: Path) -> None:
+def describe(signature: "Signature", origin: dict | None) -> dict:
+    """The metadata of an artifact in float32 that TensorFlow made, before its proof."""
+    return signature.describe() | {
+        "origin": describe_origin(signature.card, origin),
+        "calibration": None,
+        "accuracy": None,
+        "versions": _versions(),
+        "parity": None,
+        "parameters": signature.model.count_params(),
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def write_archive(signature: "Signature", part: Path, path: Path) -> None:
+    """Writes the folder at `part`; messages speak of `path`."""
     import keras
     import tensorflow as tf
 
@@ -115,7 +145,7 @@ def _write(signature: "Signature", part: Path, path: Path) -> None:
     archive.track(signature.model)
     archive.add_endpoint(
         ENDPOINT,
-        lambda images: {signature.output: signature(images)},
+        signature.__call__,
         input_signature=[tf.TensorSpec(signature.shape, signature.dtype, "images")],
     )
     try:
@@ -124,7 +154,7 @@ def _write(signature: "Signature", part: Path, path: Path) -> None:
         raise InputError(f"cannot write {path}: {error.message}.") from error
 
 
-def _artifact(part: Path, output: str):
+def _artifact(part: Path):
     """The folder's signature in TensorFlow, as a function of arrays."""
     import tensorflow as tf
 
@@ -133,8 +163,8 @@ def _artifact(part: Path, output: str):
 
     def run_loaded(images):
         with tf.device("CPU"):
-            serve = loaded.signatures[ENDPOINT]
-            return serve(images=tf.constant(images))[output].numpy()
+            found = loaded.signatures[ENDPOINT](images=tf.constant(images))
+            return {name: value.numpy() for name, value in found.items()}
 
     return run_loaded
 
@@ -153,13 +183,21 @@ def _versions() -> dict[str, str]:
 class SavedModelFlags(Flags):
     """Writes a Keras model as a SavedModel and proves it against the model."""
 
+    serving: str | None = None
+    """Name of a model in TensorFlow Serving: writes <out>/<serving>/<n>, n being the
+    next version, from 1 on."""
+
 
 def main(args: list[str] | None = None) -> None:
     flags = parse(SavedModelFlags, args, prog="python -m export.savedmodel")
-    _refuse(flags.out, flags.force)
+    path = flags.out
+    if flags.serving is not None:
+        path = next_version(path, flags.serving)
+    _refuse(path, flags.force)
+    gate_of("float32", flags.tolerance)
     with step("loading"):
         source = load(flags)
-    export_savedmodel(**source, path=flags.out, **arguments(flags))
+    export_savedmodel(**source, path=path, **arguments(flags))
 
 
 if __name__ == "__main__":

@@ -1,28 +1,29 @@
 """The one serving function: every exported format is made from it.
 
-    images (N, H, W, C) -> [preprocessing] -> model -> [softmax]
-                        -> logits or probabilities (N, classes), float32
+    images (N, H, W, C) -> [preprocessing] -> model -> [softmax, top-k]
+                        -> {"probabilities": (N, classes)} or other outputs by name
 
 Whatever the model ends in, the function gives what was asked for: logits of a model
-that ends in softmax, probabilities of one that gives logits. It computes in float32;
-a model of another policy is rebuilt in float32 around the same weights.
+that ends in softmax, probabilities of one that gives logits, or what lies before. It
+computes in float32; a model of another policy is rebuilt in float32 around the same
+weights.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
+from export.choices import OF_CLASSES, TOP, check_choices
+from export.outputs import Output, ending, finish, outputs_of
 from keras_resnet.errors import InputError
 from keras_resnet.preprocessing import Preprocessing
-from keras_resnet.saving import Card, card_of
+from keras_resnet.saving import Card, attach, card_of
 
 INPUT = "images"
-OUTPUTS = ("probabilities", "logits")
 PRECISION = "float32"
 
 
@@ -31,29 +32,35 @@ class Signature:
     """What an artifact takes, computes and gives.
 
     Attributes:
-        model: a Keras model in float32 that gives logits.
-        output: "probabilities" or "logits", the output's name as well.
-        shape: of the input, (None, height, width, channels); height and width are
-            None where any size is taken.
-        dtype: of the input: "uint8" with preprocessing baked in, else the model's.
-        preprocessing: what the weights expect of a picture; None if unknown.
-        baked_in: whether the function normalises, so that pictures of 0..255 enter.
+        model: a Keras model in float32 that gives {"logits": ...}, {"embedding": ...}
+            or {"C2": ..., ...}.
+        output: "probabilities", "logits", "top_k", "features" or "embedding".
+        outputs: name and kind of each, in order.
+        top: number of classes of top_k.
+        shape: of the input, (batch, height, width, channels); None where any number is
+            taken.
+        dtype: of the input: "uint8" with preprocessing inside, else the model's.
+        preprocessing: what the weights expect of a picture, at the model's size where
+            that is fixed; None if unknown.
+        preprocess: how much of that the function does: "none", "normalize" or "full".
         card: what travelled with the weights; None if nothing did.
     """
 
     model: keras.Model
     output: str
+    outputs: tuple[Output, ...]
+    top: int
     shape: tuple[int | None, ...]
     dtype: str
     preprocessing: Preprocessing | None
-    baked_in: bool
+    preprocess: str
     card: Card | None
 
-    def __call__(self, images: Any) -> Any:
-        """Images to the output, as a backend tensor."""
+    def __call__(self, images: Any) -> dict[str, Any]:
+        """Images to the outputs by name, as backend tensors."""
         return self._serve(images, partial(self.model, training=False))
 
-    def with_weights(self, images: Any, weights: list) -> Any:
+    def with_weights(self, images: Any, weights: list) -> dict[str, Any]:
         """As `__call__`, with `weights` in place of those of `model.weights`."""
         given = {id(v): w for v, w in zip(self.model.weights, weights, strict=True)}
 
@@ -67,11 +74,12 @@ class Signature:
 
         return self._serve(images, call)
 
-    def _serve(self, images, call: Callable):
-        if self.baked_in:
+    def _serve(self, images, call: Callable) -> dict[str, Any]:
+        if self.preprocess == "full":
+            images = self.preprocessing(images)
+        elif self.preprocess == "normalize":
             images = self.preprocessing.normalize(images)
-        logits = call(images)
-        return ops.softmax(logits) if self.output == "probabilities" else logits
+        return finish(call(images), self.output, self.top)
 
     def describe(self, layout: str = "nhwc") -> dict:
         """The part of an artifact's metadata that every format shares."""
@@ -79,14 +87,16 @@ class Signature:
         if layout == "nchw":
             shape = [shape[i] for i in (0, 3, 1, 2)]
         entry = {"name": INPUT, "shape": shape, "dtype": self.dtype, "layout": layout}
-        card = self.card.to_json() if self.card else {}
+        labels = self.card.labels if self.card and self.output in OF_CLASSES else ()
         return {
-            "architecture": card.get("architecture", self.model.name),
+            "architecture": (
+                self.card.architecture.name if self.card else self.model.name
+            ),
             "input": entry,
-            "output": {"name": self.output, "kind": self.output},
-            "labels": list(card.get("labels", ())),
+            "outputs": [{"name": one.name, "kind": one.kind} for one in self.outputs],
+            "labels": list(labels),
             "preprocessing": self.preprocessing and self.preprocessing.to_json(),
-            "preprocessing_baked_in": self.baked_in,
+            "preprocess": self.preprocess,
             "precision": PRECISION,
         }
 
@@ -96,60 +106,81 @@ def make_signature(
     *,
     card: Card | None = None,
     output: str = "probabilities",
-    preprocess: bool = False,
+    top: int = TOP,
+    preprocess: str = "none",
     input_size: tuple[int, int] | None = None,
+    batch: int | None = None,
 ) -> Signature:
-    """The serving function of a classifier.
+    """The serving function of a model.
 
     Args:
-        model: a functional or sequential Keras model, from one image input to
-            (batch, classes), that ends in a Dense layer without activation, or in
-            softmax: of a Dense, Activation or Softmax layer. It need not have been
-            called before.
+        model: a functional or sequential Keras model with one image input. For
+            "probabilities", "logits" and "top_k" it gives (batch, classes) and ends in
+            a Dense layer without activation, or in softmax: of a Dense, Activation or
+            Softmax layer. It need not have been called before.
         card: what travelled with the weights; None takes the model's own card.
-        output: "probabilities" or "logits".
-        preprocess: normalise inside, by the card's preprocessing; the input is then
-            uint8 pictures of 0..255 at the network's size.
+        output: "probabilities" or "logits", float32 (N, classes); "top_k": `scores`,
+            float32 probabilities, and `classes`, int64, both (N, top), best first;
+            "features": `C2` (the first stage's) to the last stage's map, float32 (N,
+            height, width, channels), of a model from keras_resnet or
+            keras.applications; "embedding", float32 (N, features): what enters the
+            last Dense layer, or leaves the global pooling of a model without one.
+        top: number of classes of "top_k".
+        preprocess: "none": images enter as the model takes them; "normalize": uint8
+            pictures of 0..255 at the network's size enter; "full": uint8 pictures of
+            any size, which are resized and cropped inside as well, by the card's
+            preprocessing at the network's size.
         input_size: (height, width) for a model that leaves them open; None leaves
-            them open in the artifact too.
+            them open in the artifact too, and "full" takes the card's.
+        batch: number of pictures at once; None for any.
 
     Raises:
-        InputError: the model is of another kind or holds NaN or infinite weights,
-            `preprocess` is on and no preprocessing is known, `input_size` does not
-            fit the model.
+        InputError: the model is of another kind or holds NaN or infinite weights, has
+            no such output, pictures shall be prepared and nothing says how, or an
+            argument does not fit the model.
     """
+    check_choices(output, top, preprocess, batch)
     if keras.backend.backend() != "tensorflow":
         raise InputError(
             f"KERAS_BACKEND={keras.backend.backend()}: export needs 'tensorflow'."
         )
-    if output not in OUTPUTS:
-        raise InputError(f"output={output!r}: accepted are {', '.join(OUTPUTS)}.")
     card = card or card_of(model)
     preprocessing = card.preprocessing if card else None
-    if preprocess and preprocessing is None:
+    if preprocess != "none" and preprocessing is None:
         raise InputError(
-            "preprocess is on, but nothing says how the pictures are to be "
-            "normalised: a .keras file whose card holds its preprocessing is needed."
+            f"preprocess={preprocess!r}: nothing says what the weights expect of a "
+            "picture; published weights, or a .keras file whose card holds its "
+            "preprocessing, are needed."
         )
-    _check(model)
+    _check(model, output, top)
     channels = model.input_shape[-1]
-    if preprocessing and len(preprocessing.mean) not in (1, channels):
+    fitting = (channels,) if preprocess == "full" else (1, channels)
+    if preprocessing and len(preprocessing.mean) not in fitting:
         raise InputError(
             f"model {model.name!r} takes {channels} channels, and its card's "
             f"preprocessing is for {len(preprocessing.mean)}."
         )
+    if preprocess == "full" and input_size is None:
+        own = model.input_shape[1:3]
+        input_size = preprocessing.size if None in own else own
+    size = _size(model, input_size)
+    if preprocessing and None not in size:
+        preprocessing = replace(preprocessing, size=size)
+    cut = ending(_in_float32(model, card), output)
     return Signature(
-        model=_in_float32(_without_softmax(model)),
+        model=cut,
         output=output,
-        shape=(None, *_size(model, input_size), channels),
-        dtype="uint8" if preprocess else model.inputs[0].dtype,
+        outputs=outputs_of(cut, output),
+        top=top,
+        shape=(batch, *((None, None) if preprocess == "full" else size), channels),
+        dtype=model.inputs[0].dtype if preprocess == "none" else "uint8",
         preprocessing=preprocessing,
-        baked_in=preprocess,
+        preprocess=preprocess,
         card=card,
     )
 
 
-def _check(model) -> None:
+def _check(model, output: str, top: int) -> None:
     name = getattr(model, "name", type(model).__name__)
     if not getattr(model, "inputs", None):
         raise InputError(f"model {name!r}: a functional or sequential one is needed.")
@@ -164,10 +195,12 @@ def _check(model) -> None:
             f"model {name!r} takes {entry}: images of (batch, height, width, channels) "
             "are needed."
         )
-    if len(end) != 2:
+    if output in OF_CLASSES and len(end) != 2:
         raise InputError(
             f"model {name!r} gives {end}: (batch, classes) of a classifier is needed."
         )
+    if output == "top_k" and top > end[-1]:
+        raise InputError(f"top={top}: model {name!r} has {end[-1]} classes.")
     for variable in model.weights:
         if not np.isfinite(variable.numpy().astype("float32")).all():
             raise InputError(
@@ -176,7 +209,7 @@ def _check(model) -> None:
 
 
 def _size(model, wanted: tuple[int, int] | None) -> tuple[int | None, int | None]:
-    """Height and width of the input."""
+    """Height and width of the network's input."""
     own = tuple(model.input_shape[1:3])
     if wanted is None:
         return own
@@ -197,35 +230,7 @@ def _size(model, wanted: tuple[int, int] | None) -> tuple[int | None, int | None
     return tuple(wanted)
 
 
-def _without_softmax(model: keras.Model) -> keras.Model:
-    """The model up to its logits."""
-    # Not layers[-1]: a function such as ops.softmax is no layer, and one layer may be
-    # called several times.
-    last, call, _ = model.outputs[0]._keras_history
-    logits = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
-    inner = last._inbound_nodes[call].input_tensors[0]
-    activation = getattr(last, "activation", None)
-    if isinstance(last, keras.layers.Softmax):
-        activation = keras.activations.softmax
-    elif not isinstance(last, keras.layers.Dense | keras.layers.Activation):
-        activation = None
-    if activation is keras.activations.linear:
-        return logits
-    if activation is not keras.activations.softmax:
-        raise InputError(
-            f"model {model.name!r} ends in {type(last).__name__} {last.name!r}: "
-            "whether that gives logits or probabilities cannot be told. Accepted are "
-            "a Dense layer without activation, and a softmax layer."
-        )
-    if not isinstance(last, keras.layers.Dense):
-        return keras.Model(model.inputs[0], inner, name=model.name)
-    linear = keras.layers.Dense.from_config(last.get_config() | {"activation": None})
-    logits = keras.Model(model.inputs[0], linear(inner), name=model.name)
-    linear.set_weights(last.get_weights())
-    return logits
-
-
-def _in_float32(model: keras.Model) -> keras.Model:
+def _in_float32(model: keras.Model, card: Card | None) -> keras.Model:
     """The model itself, or a copy of it under the float32 policy."""
     if {layer.compute_dtype for layer in model.layers if layer.weights} <= {PRECISION}:
         return model
@@ -235,4 +240,6 @@ def _in_float32(model: keras.Model) -> keras.Model:
 
     copy = keras.models.clone_model(model, clone_function=in_float32, recursive=True)
     copy.set_weights(model.get_weights())
+    if card is not None:
+        attach(copy, card)
     return copy

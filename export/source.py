@@ -1,22 +1,28 @@
 """What the user named: a `.keras` file, a run folder or an architecture; pictures."""
 
+import hashlib
 import os
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from tyro.conf import Positional
 
-from export.verify import TOLERANCE, sides
+from export.choices import KINDS, PREPROCESS, TOP, check_choices
+from export.probes import sides
+from export.steps import step
 from keras_resnet.errors import InputError
 
 if TYPE_CHECKING:
+    import keras
+
     from export.signature import Signature
+    from keras_resnet.saving import Card
 
 MOST_PICTURES = 64  # read from a folder
-PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,21 +30,33 @@ class Flags:
     """Flags that every export command has."""
 
     source: Positional[str]
-    """A .keras file, a run folder (its best.keras), or an architecture's name (random
-    weights, for latency work)."""
+    """A .keras file, a run folder (its best.keras), or an architecture's name."""
     out: Path
     """Where to write."""
-    output: Literal["probabilities", "logits"] = "probabilities"
-    """Softmax, or what goes into it, whatever the model ends in."""
-    preprocess: bool = False
-    """Normalise inside the artifact: uint8 pictures go in."""
+    weights: str | None = None
+    """For an architecture's name: a tag of published weights ("imagenet" for the best
+    free ones) or a weights file. Default: random weights, for latency work."""
+    output: Literal[KINDS] = "probabilities"
+    """Softmax, or what goes into it, whatever the model ends in; the best classes; the
+    stages' feature maps; or what enters the classifier."""
+    top: int = TOP
+    """Number of classes, for --output top_k."""
+    preprocess: Literal[PREPROCESS] = "none"
+    """What the artifact does to pictures: nothing; normalise uint8 pictures of the
+    network's size; or resize and crop uint8 pictures of any size as well."""
     input_size: tuple[int, int] | None = None
     """Height and width, for an architecture's name or a model that takes any size."""
+    any_size: bool = False
+    """Take pictures of any size, each computed at its own, for an architecture's name
+    or a model that does."""
+    batch: int | None = None
+    """Number of pictures at once. Default: any."""
     images: Path | None = None
     """Real pictures for the proof: a folder, or an .npz with uint8 `images`. Default:
     validation.npz beside the .keras file."""
-    tolerance: float = TOLERANCE
-    """Largest difference from the Keras model, as a share of the logits' spread."""
+    tolerance: float | None = None
+    """Largest difference from the Keras model, as a share of the outputs' spread.
+    Default: as the precision has it."""
     verify: bool = True
     """Run the artifact against the Keras model."""
     force: bool = False
@@ -49,22 +67,35 @@ def load(flags: Flags) -> dict:
     """The model that was named, as arguments of an export function.
 
     Raises:
-        InputError: no such file, folder or architecture, or not one that can be used.
+        InputError: no such file, folder or architecture, or not one that can be used;
+            or flags that no model can be exported with.
     """
+    check_choices(flags.output, flags.top, flags.preprocess, flags.batch)
+    if flags.any_size and (flags.input_size or flags.preprocess == "full"):
+        raise InputError(
+            "any_size is on, and input_size or preprocess='full' sets the network's "
+            "size: leave one of them out."
+        )
     path = Path(flags.source)
     is_path = path.exists() or path.suffix or len(path.parts) > 1
     return _load_file(path, flags) if is_path else _load_name(flags)
 
 
 def arguments(flags: Flags) -> dict:
-    """The other flags, as arguments of an export function."""
-    named = vars(flags)
-    return {key: named[key] for key in named.keys() - {"source", "out", "images"}}
+    """The other flags that every command has, as arguments of an export function."""
+    here = {"source", "out", "weights", "images", "input_size", "any_size"}
+    names = {one.name for one in fields(Flags)} - here
+    return {name: getattr(flags, name) for name in names}
 
 
 def _load_file(path: Path, flags: Flags) -> dict:
     from keras_resnet.saving import load_model
 
+    if flags.weights is not None:
+        raise InputError(
+            f"weights={flags.weights!r} is for an architecture's name; source="
+            f"{flags.source} has its own."
+        )
     if path.is_dir():
         path = path / "best.keras"
         if not path.exists():
@@ -74,7 +105,21 @@ def _load_file(path: Path, flags: Flags) -> dict:
             )
     beside = path.parent / "validation.npz"
     images = flags.images or (beside if beside.exists() else None)
-    return {"model": load_model(path), "images": images}
+    model = load_model(path)
+    if flags.any_size and model.input_shape[1:3] != (None, None):
+        height, width = model.input_shape[1:3]
+        raise InputError(
+            f"any_size is on, and {path.name} takes {height}x{width} only."
+        )
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    origin = {"source": path.name, "sha256": sha256}
+    return {
+        "model": model,
+        "images": images,
+        "input_size": flags.input_size,
+        "origin": origin,
+    }
 
 
 def _load_name(flags: Flags) -> dict:
@@ -85,14 +130,32 @@ def _load_name(flags: Flags) -> dict:
 
     from keras_resnet.model import build
 
-    size = flags.input_size or (architecture.input_size,) * 2
+    size, random = flags.input_size, flags.weights is None
+    if random and not flags.any_size:
+        size = size or (architecture.input_size,) * 2
     keras.utils.set_random_seed(0)
-    model = build(architecture, input_shape=(*size, 3), classifier_activation=None)
-    draw_normalization(model)
-    return {"model": model, "images": flags.images}
+    model = build(
+        architecture,
+        weights=flags.weights,
+        input_shape=(*(size or (None, None)), 3),
+        classifier_activation=None,
+    )
+    origin = model.card.origin
+    if random:
+        draw_normalization(model)
+        origin = {"source": architecture.name, "weights": "random"}
+    elif not flags.any_size:
+        known = model.card.preprocessing
+        size = size or (known.size if known else (architecture.input_size,) * 2)
+    return {
+        "model": model,
+        "images": flags.images,
+        "input_size": size,
+        "origin": origin,
+    }
 
 
-def draw_normalization(model) -> None:
+def draw_normalization(model: "keras.Model") -> None:
     """Draws every batch normalisation anew, so that a proof sees all of its parts.
 
     At their initial values (mean 0, variance 1) two that are swapped would pass.
@@ -109,16 +172,64 @@ def draw_normalization(model) -> None:
             variable.assign(generator.uniform(*ranges[variable.name], variable.shape))
 
 
+def describe_origin(card: "Card | None", named: dict | None = None) -> dict:
+    """Where the weights are from, for an artifact's metadata.
+
+    Args:
+        card: of the model.
+        named: what is known beside it: "source", "weights" and "sha256", or some.
+
+    Returns:
+        "source", the name of a file or an architecture; "weights", their name in the
+        catalogue, "random" or None; "sha256" of the file or None. Of a trained model
+        also "training": data set, recipe and epoch.
+    """
+    origin = dict.fromkeys(("source", "weights", "sha256"))
+    origin |= (card.origin if card else {}) | (named or {})
+    training = card.training if card else {}
+    if training:
+        recipe = training.get("recipe")
+        recipe = recipe.get("name") if isinstance(recipe, dict) else recipe
+        origin["weights"] = None
+        origin["training"] = {
+            "data": training.get("data"),
+            "recipe": recipe,
+            "epoch": training.get("epoch"),
+        }
+    return origin
+
+
+def prepare(
+    model: "keras.Model", images: Any, verbose: bool, **options: Any
+) -> tuple["Signature", Sequence[np.ndarray] | None]:
+    """The serving function and the real pictures for its proof.
+
+    Args:
+        model, options: as `make_signature` takes them.
+        images: as `real_images` takes them.
+        verbose: print the step.
+    """
+    with step("preparing", verbose):
+        from export.signature import make_signature
+
+        signature = make_signature(model, **options)
+        return signature, real_images(images, signature)
+
+
 def real_images(
     images: np.ndarray | str | os.PathLike | None, signature: "Signature"
-) -> np.ndarray | None:
-    """Real pictures for the proof as uint8 (N, height, width, channels).
+) -> Sequence[np.ndarray] | None:
+    """Real pictures for the proof, uint8 (N, height, width, channels).
 
     Args:
         images: an array of that form; an .npz file that holds one as `images`; a
-            folder of pictures, of which the first 64 are cropped and resized to the
-            input's size; None if there are none.
+            folder of pictures, of which the first 64 are resized and cropped to the
+            input's size, unless the signature does that; None if there are none.
         signature: whose input they shall fit.
+
+    Returns:
+        The array; a list of (height, width, channels) where the signature takes
+        pictures of any size from a folder; None if there are none.
 
     Raises:
         InputError: nothing there, not readable, or of another form.
@@ -128,8 +239,10 @@ def real_images(
     path = "an array"
     if not isinstance(images, np.ndarray):
         path = Path(images)
-        images = _read_folder(path, signature) if path.is_dir() else _read_npz(path)
-    wanted = signature.shape
+        if path.is_dir():
+            return _read_folder(path, signature)
+        images = _read_npz(path)
+    wanted = (None, *signature.shape[1:])
     if (
         images.dtype != np.uint8
         or images.ndim != 4
@@ -156,38 +269,22 @@ def _read_npz(path: Path) -> np.ndarray:
         ValueError,
         zipfile.BadZipFile,
     ) as error:
-        raise _unreadable(path, error) from error
+        raise InputError(
+            f"images={path} cannot be read ({error}): a folder of pictures, or an .npz "
+            "file with an array `images`, is needed."
+        ) from error
 
 
-def _read_folder(folder: Path, signature: "Signature") -> np.ndarray:
-    import keras
+def _read_folder(folder: Path, signature: "Signature") -> Sequence[np.ndarray]:
+    from keras_resnet.pictures import find_pictures, read_picture
+    from keras_resnet.preprocessing import Preprocessing
 
     channels = signature.shape[-1]
-    modes = {1: "grayscale", 3: "rgb", 4: "rgba"}
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES)
-    if not paths or channels not in modes:
-        raise InputError(
-            f"images={folder}: {len(paths)} pictures ({', '.join(PICTURES)}) for "
-            f"{channels} channels; a folder needs one or more, and 1, 3 or 4 channels."
-        )
-    pictures = []
-    for path in paths[:MOST_PICTURES]:
-        try:
-            picture = keras.utils.load_img(
-                path,
-                color_mode=modes[channels],
-                target_size=sides(signature),
-                interpolation="bilinear",
-                keep_aspect_ratio=True,
-            )
-        except (OSError, SyntaxError) as error:  # PIL raises both
-            raise _unreadable(path, error) from error
-        pictures.append(keras.utils.img_to_array(picture, "channels_last", "uint8"))
-    return np.stack(pictures)
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(
-        f"images={path} cannot be read ({error}): a folder of pictures, or an .npz "
-        "file with an array `images`, is needed."
-    )
+    paths = find_pictures([folder])[:MOST_PICTURES]
+    pictures = [read_picture(path, channels) for path in paths]
+    if signature.preprocess == "full":
+        return pictures
+    size, mean, std = sides(signature), (0.0,) * channels, (1 / 255,) * channels
+    known = signature.preprocessing or Preprocessing(size, 1.0, "bilinear", mean, std)
+    levels = replace(known, size=size, mean=mean, std=std, channel_order="rgb")
+    return np.round(np.asarray(levels(pictures))).astype("uint8")

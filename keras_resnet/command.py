@@ -46,14 +46,20 @@ def run(main: Callable[[], None]) -> None:
     """Runs a command's main function and ends the process.
 
     An InputError becomes one line on standard error and exit status 2; Ctrl-C
-    ends with 130. Any other exception is a fault of ours and keeps its traceback.
+    ends with 130, and a reader that has gone (`| head`) quietly with 141, as shells
+    have it. Any other exception is a fault of ours and keeps its traceback.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         main()
+        sys.stdout.flush()
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:
+        # Python flushes once more at its end, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

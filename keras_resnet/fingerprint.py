@@ -13,7 +13,8 @@ import psutil
 
 PACKAGES = (
     *("keras", "tensorflow", "jax", "torch", "tensorflow-datasets", "numpy"),
-    *("onnxruntime-gpu", "onnxruntime"),
+    *("onnxruntime-gpu", "onnxruntime", "onnxruntime-ep-openvino", "openvino"),
+    *("onnx", "tensorrt", "mlcommons-loadgen", "matplotlib"),
 )
 
 

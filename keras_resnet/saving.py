@@ -36,12 +36,16 @@ class Card:
         labels: name of each class, in the order of the outputs; empty if unknown.
         preprocessing: from a picture to the model's input; None if unknown.
         training: data set, recipe, epoch and results, as the trainer recorded them.
+        origin: of weights that `load_weights` set: "source" (the file's name, or who
+            publishes them), "weights" (their name in the catalogue, or None) and
+            "sha256" (of the file, or None); empty otherwise.
     """
 
     architecture: Architecture
     labels: tuple[str, ...] = ()
     preprocessing: Preprocessing | None = None
     training: dict[str, Any] = field(default_factory=dict)
+    origin: dict[str, str | None] = field(default_factory=dict)
 
     def to_json(self) -> dict:
         """A dictionary that `Card.from_json` reads back."""
@@ -65,7 +69,15 @@ class Card:
             tuple(labels),
             None if recorded is None else Preprocessing.from_json(recorded),
             dict(record["training"]),
+            _origin(record.get("origin", {})),  # which older files lack
         )
+
+
+def _origin(record: dict) -> dict:
+    known = record.keys() <= {"source", "weights", "sha256"}
+    if not known or not all(isinstance(one, str | None) for one in record.values()):
+        raise InputError("origin is no record of source, weights and sha256")
+    return record
 
 
 def _refuse_unknown(kind: type, record: dict) -> None:

@@ -1,19 +1,23 @@
-"""The benchmark: its arithmetic, its turns, its files. No time decides a test."""
+"""The benchmark: its candidates, its files, its refusals. No time decides a test."""
 
 import csv
 import json
+import os
 import subprocess
 import sys
-from math import comb
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from onnx_files import write_model
 
 from export import measure as measuring
 from export.benchmark import benchmark, main
-from export.measure import Candidate, measure, samples_for, statistics, table
+from export.candidates import Case, _candidates, parse_stack
+from export.coldstart import measure_cold
 from export.providers import why_not
+from export.results import KINDS
 from keras_resnet.errors import InputError
 from keras_resnet.fingerprint import fingerprint
 
@@ -22,6 +26,7 @@ QUICK = {
     "warmup_repetitions": 1,
     "min_seconds": 1e-9,
     "min_repetitions": 1,
+    "cold_starts": 0,
 }
 QUICK_WORDS = [f"--{k.replace('_', '-')}={v}" for k, v in QUICK.items()]
 
@@ -35,98 +40,6 @@ def short_blocks(monkeypatch):
 def file(tmp_path):
     metadata = {"architecture": "small", "labels": ["a"] * 4}
     return write_model(tmp_path / "small.onnx", metadata=metadata)
-
-
-@pytest.mark.parametrize(("percentile", "wanted"), [(50, 11), (90, 64), (99, 662)])
-def test_samples_that_a_percentile_wants(percentile, wanted):
-    assert samples_for(percentile) == wanted
-
-    def at_most_one_above(n):
-        q = 1 - percentile / 100
-        return sum(comb(n, k) * q**k * (1 - q) ** (n - k) for k in (0, 1))
-
-    assert at_most_one_above(wanted) <= 0.01 < at_most_one_above(wanted - 1)
-
-
-def test_statistics_are_numpys():
-    times = np.random.default_rng(0).exponential(size=700)
-    blocks = [(list(times[:300]), False), (list(times[300:]), True)]
-    found = statistics(blocks, batch=4)
-    for percentile in (50, 90, 99):
-        value = np.percentile(times * 1e3, percentile)
-        assert found[f"p{percentile}_ms"] == pytest.approx(value, abs=1e-3)
-    assert found["mean_ms"] == pytest.approx(times.mean() * 1e3, abs=1e-3)
-    assert found["std_ms"] == pytest.approx(times.std(ddof=1) * 1e3, abs=1e-3)
-    assert found["min_ms"] == pytest.approx(times.min() * 1e3, abs=1e-3)
-    assert found["max_ms"] == pytest.approx(times.max() * 1e3, abs=1e-3)
-    assert found["images_per_second"] == pytest.approx(4 / times.mean(), abs=0.01)
-    assert (found["n"], found["contended"], found["uncertain"]) == (700, 400, [])
-    quiet = np.median(times[:300]) * 1e3
-    assert found["quiet_p50_ms"] == pytest.approx(quiet, abs=1e-3)
-    assert found["rounds_p50_ms"][0] == found["quiet_p50_ms"]
-
-
-def test_too_few_samples_are_said():
-    found = statistics([([1.0] * 64, True)], batch=1)
-    assert found["uncertain"] == ["p99"]
-    assert found["quiet_p50_ms"] is None
-    text = table([{"model": "a", "batch": 1, **found}])
-    assert "1000.000?" in text and "p99 wants 662" in text
-    assert "64 of 64 calls ran while other processes" in text
-
-
-def test_candidates_take_turns_and_the_first_call_does_not_count():
-    log = []
-    names = ["a", "b", "c", "d"]
-    candidates = [
-        Candidate({"model": name}, 1, lambda name=name: log.append(name))
-        for name in names
-    ]
-    rows = measure(candidates, **{**QUICK, "min_repetitions": 15})
-    assert [row["model"] for row in rows] == names
-    assert [row["n"] for row in rows] == [15] * 4  # 5 rounds of 3
-    assert log[:4] == names  # the warm-up
-    blocks = [log[i : i + 4] for i in range(4, len(log), 4)]
-    assert all(len(set(block)) == 1 for block in blocks)
-    rounds = [[b[0] for b in blocks[i : i + 4]] for i in range(0, len(blocks), 4)]
-    assert len(rounds) == 5
-    assert all(sorted(one) == names for one in rounds)
-    assert len({tuple(one) for one in rounds}) > 1  # the order changes
-
-
-def test_who_has_enough_sits_out(monkeypatch):
-    clock = iter(range(10**6))
-    monkeypatch.setattr(measuring.time, "perf_counter", lambda: next(clock))
-    slow = Candidate({"model": "slow"}, 1, lambda: [next(clock) for _ in range(99)])
-    fast = Candidate({"model": "fast"}, 1, lambda: None)
-    rows = measure([slow, fast], **{**QUICK, "min_seconds": 30, "min_repetitions": 6})
-    assert [row["n"] for row in rows] == [6, 30]
-
-
-def test_before_is_called_each_time_and_not_timed(monkeypatch):
-    clock = iter(range(10**6))
-    monkeypatch.setattr(measuring.time, "perf_counter", lambda: next(clock))
-    log = []
-
-    def before():
-        log.append("before")
-        [next(clock) for _ in range(50)]
-
-    one = Candidate({"model": "a"}, None, lambda: log.append("call"), before)
-    (row,) = measure([one], **QUICK)
-    assert log == ["before", "call"] * (len(log) // 2)
-    assert row["max_ms"] == 1e3
-    assert row["images_per_second"] is None
-    assert table([row])
-
-
-@pytest.mark.parametrize(("taken", "contended"), [(0, 0), (10**6, 3)])
-def test_blocks_are_contended_where_others_were_busy(monkeypatch, taken, contended):
-    others = iter([0, taken])
-    monkeypatch.setattr(measuring, "_others_seconds", lambda: next(others))
-    candidate = Candidate({"model": "a"}, 1, lambda: None)
-    candidate.take_block()
-    assert statistics(candidate.blocks, 1)["contended"] == contended
 
 
 def test_every_combination_is_a_row(file, tmp_path, capsys):
@@ -151,16 +64,26 @@ def test_every_combination_is_a_row(file, tmp_path, capsys):
 
 
 def test_auto_takes_what_loads_and_says_what_does_not(monkeypatch, capsys):
-    from export import benchmark as benchmarking
+    from export import candidates
 
-    stacks = benchmarking._stacks
-    monkeypatch.setattr(benchmarking, "why_not", lambda name: "")
-    assert stacks(["auto"]) == [["tensorrt", "cuda", "cpu"], ["cuda", "cpu"], ["cpu"]]
+    def stacks(*providers):
+        return [names for _, names, _ in candidates._stacks(providers)]
+
+    monkeypatch.setattr(candidates, "why_not", lambda name: "")
+    assert stacks("auto") == [["tensorrt", "cuda", "cpu"], ["cuda", "cpu"], ["cpu"]]
     missing = {"tensorrt": "no libnvinfer"}
-    monkeypatch.setattr(benchmarking, "why_not", lambda name: missing.get(name, ""))
-    assert stacks(["auto"]) == [["cuda", "cpu"], ["cpu"]]
+    monkeypatch.setattr(candidates, "why_not", lambda name: missing.get(name, ""))
+    assert stacks("auto") == [["cuda", "cpu"], ["cpu"]]
     assert capsys.readouterr().out == "without tensorrt: no libnvinfer\n"
-    assert stacks(["cuda+cpu", "cuda"]) == [["cuda", "cpu"], ["cuda"]]
+    assert stacks("cuda+cpu", "cuda") == [["cuda", "cpu"], ["cuda"]]
+
+
+def test_a_precision_stands_behind_the_provider():
+    stack = "openvino:bfloat16+cpu"
+    assert parse_stack(stack) == (stack, ["openvino", "cpu"], "bfloat16")
+    assert parse_stack("cpu") == ("cpu", ["cpu"], None)
+    with pytest.raises(InputError, match="names 2 precisions"):
+        parse_stack("openvino:bfloat16+cpu:float32")
 
 
 def test_what_is_written(file, tmp_path):
@@ -179,29 +102,38 @@ def test_what_is_written(file, tmp_path):
     assert machine["cpu"] and machine["cores"] and machine["os"]
     assert machine["python"] == sys.version.split()[0]
     assert machine["numpy"] == np.__version__
-    assert set(machine) == set(fingerprint())
+    assert set(machine) == {*fingerprint(), "command", "energy"}
     table_rows = list(csv.DictReader(base.with_suffix(".csv").read_text().splitlines()))
     assert [float(one["p50_ms"]) for one in table_rows] == [r["p50_ms"] for r in rows]
     assert table_rows[0]["cpu"] == machine["cpu"]
     assert base.with_suffix(".png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    expected = ["small-latency.csv", "small-latency.jsonl", "small-latency.png"]
+    expected = [f"small-latency.{kind}" for kind in sorted(KINDS)]
     assert sorted(p.name for p in tmp_path.iterdir()) == [*expected, "small.onnx"]
+    text = base.with_suffix(".md").read_text()
+    assert f"| {rows[0]['p50_ms']:.3f}" in text and machine["cpu"] in text
+    page = base.with_suffix(".html").read_text()
+    assert f">{rows[0]['p50_ms']:.3f}" in page and machine["cpu"] in page
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "csv", "png"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_existing_results_are_refused_before_any_work(
     file, tmp_path, kind, monkeypatch
 ):
     existing = tmp_path / f"r.{kind}"
     existing.write_text("mine")
-    words = [str(file), "--out", str(tmp_path / "r"), *QUICK_WORDS]
-    with monkeypatch.context() as patch:
-        patch.setattr("export.benchmark.measure", None)
-        with pytest.raises(InputError, match="--force"):
-            main(words)
+    monkeypatch.setattr("export.benchmark.prepare", None)
+    with pytest.raises(InputError, match="--force"):
+        main([str(file), "--out", str(tmp_path / "r"), *QUICK_WORDS])
     assert existing.read_text() == "mine"
+
+
+def test_existing_results_are_replaced_with_force(file, tmp_path):
+    existing = [tmp_path / f"r.{kind}" for kind in KINDS]
+    for one in existing:
+        one.write_text("mine")
+    words = [str(file), "--out", str(tmp_path / "r"), *QUICK_WORDS]
     main([*words, "--batch-sizes", "1", "--force"])
-    assert existing.read_bytes() != b"mine"
+    assert all(one.read_bytes() != b"mine" for one in existing)
 
 
 @pytest.mark.parametrize(
@@ -236,6 +168,21 @@ def test_no_file_and_a_wrong_flag():
         main(["a.onnx", "--batch-size", "1"])
 
 
+def write_convolution(path):
+    """A file whose one product every provider names."""
+    weights = np.ones((16, 16, 3, 3), np.float32)
+    images, found = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("images", ["n", 16, 8, 8]), ("y", ["n", 16, 6, 6]))
+    )
+    node = helper.make_node("Conv", ["images", "weights"], ["y"])
+    initializers = [numpy_helper.from_array(weights, "weights")]
+    graph = helper.make_graph([node], "conv", [images], [found], initializers)
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
+    return path
+
+
 @pytest.mark.parametrize(("given", "wanted"), [([16], (16, 16)), ([16, 24], (16, 24))])
 def test_files_that_take_any_size(tmp_path, given, wanted):
     path = write_model(tmp_path / "any.onnx", ("n", "h", "w", 3))
@@ -245,6 +192,164 @@ def test_files_that_take_any_size(tmp_path, given, wanted):
         patch.setattr(run, lambda self, images: shapes.append(images.shape))
         benchmark([path], batch_sizes=[2], input_size=given, providers=["cpu"], **QUICK)
     assert set(shapes) == {(2, *wanted, 3)}
+
+
+TOLD = {
+    "architecture": "small",
+    "precision": "int8",
+    "accuracy": {"data": "digits", "exported": {"top1": 0.97, "top5": 1.0}},
+    "parity": {"sets": {"noise": {"snr_db": 30.5}, "real": {"snr_db": 27.8}}},
+}
+
+
+def test_a_row_says_what_the_file_tells_and_what_ran(tmp_path, capsys):
+    path = write_model(tmp_path / "small.onnx", metadata=TOLD)
+    (row,) = benchmark(path, providers=["cpu"], batch_sizes=[1], **QUICK)
+    assert (row["file_precision"], row["accuracy_data"]) == ("int8", "digits")
+    assert (row["top1"], row["snr_db"]) == (0.97, 27.8)
+    assert (row["ran"], row["ran_provider"]) == ("cpu float32", "cpu")
+    assert row["complete"] is True
+    assert "97.00" in capsys.readouterr().out
+    assert "Accuracy against latency" in (tmp_path / "small-latency.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"accuracy": "97", "parity": [1], "precision": 8, "architecture": {"a": 1}},
+        {"accuracy": {"exported": {"top1": True}}, "parity": {"sets": None}},
+        {"accuracy": {"exported": {"top1": float("inf")}}},
+    ],
+)
+def test_metadata_of_another_kind_is_left_alone(tmp_path, told):
+    path = write_model(tmp_path / "small.onnx", metadata=told)
+    (row,) = benchmark(path, providers=["cpu"], batch_sizes=[1], **QUICK)
+    known = ("top1", "snr_db", "file_precision", "architecture", "accuracy_data")
+    assert [row[name] for name in known] == [None] * 5
+
+
+def test_cold_starts_are_measured_in_fresh_processes(file, tmp_path, capsys):
+    options = {**QUICK, "cold_starts": 2}
+    rows = benchmark(file, providers=["cpu"], batch_sizes=[1, 64], **options)
+    for row in rows:
+        assert len(row["cold_load_ms"]) == len(row["cold_first_run_ms"]) == 2
+        assert row["load_ms"] == pytest.approx(np.median(row["cold_load_ms"]), abs=1e-3)
+        assert row["first_run_ms"] > 0
+    if sys.platform == "linux":
+        assert 0 < rows[0]["peak_rss_mb"] <= rows[1]["peak_rss_mb"]
+    said = capsys.readouterr().out
+    assert "load ms" in said and "first run ms" in said
+    assert "fresh processes" in (tmp_path / "small-latency.md").read_text()
+
+
+def test_memory_of_gpus_is_nvidia_smis(file, tmp_path, monkeypatch):
+    tool = tmp_path / "bin" / "nvidia-smi"
+    tool.parent.mkdir()
+    # More with each question: before loading, and behind each batch.
+    tool.write_text('#!/bin/sh\necho x >> "$0.asked"; wc -l < "$0.asked"; echo 1000')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    images = [np.zeros((n, 8, 8, 3), np.float32) for n in (1, 2)]
+    found = measure_cold(file, {"providers": ["cpu"]}, images, 1)
+    assert [found[n]["device_mb"] for n in (1, 2)] == [1.049, 2.097]  # MiB in MB
+
+
+def test_on_a_gpu_the_time_without_copies_stands_beside(file):
+    images = [np.ones((2, 8, 8, 3), np.float32)]
+    case = Case(file, "cuda", {"providers": ["cpu"], "threads": None}, images)
+    ran = {"ran_provider": "cuda", "ran_precision": "float16"}
+    host, device = _candidates(case, ran)
+    assert [one.labels["timing"] for one in (host, device)] == ["host", "device"]
+    assert host.labels["ran"] == device.labels["ran"] == "cuda float16"
+    np.testing.assert_array_equal(device.call().numpy(), host.call())
+
+
+def test_a_fresh_process_that_fails_is_one_line(file):
+    images = [np.zeros((1, 8, 8, 5), np.float32)]  # two channels too many
+    with pytest.raises(InputError, match=r"a fresh process .* failed: images: float32"):
+        measure_cold(file, {"providers": ["cpu"]}, images, 1)
+
+
+def test_a_provider_can_be_required(file):
+    options = {**QUICK, "providers": ["cpu"], "batch_sizes": [1]}
+    with pytest.raises(InputError, match=r"small\.onnx ran on cpu alone"):
+        benchmark(file, require_provider="openvino", **options)
+    assert len(list(file.parent.iterdir())) == 1
+    assert benchmark(file, require_provider="cpu", **options)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), InputError("out of memory")])
+def test_what_was_measured_before_an_end_is_written(file, tmp_path, monkeypatch, error):
+    rounds = []
+    take_block = measuring.Candidate.take_block
+
+    def fails_in_the_third(self, meter):
+        rounds.append(self.batch)
+        if len(rounds) == 3:
+            raise error
+        take_block(self, meter)
+
+    monkeypatch.setattr(measuring.Candidate, "take_block", fails_in_the_third)
+    earlier = tmp_path / "small-latency.jsonl"
+    earlier.write_text("finished")
+    options = {**QUICK, "providers": ["cpu"], "min_repetitions": 100, "force": True}
+    with pytest.raises(type(error)):
+        benchmark(file, batch_sizes=[1, 2, 4], **options)
+    assert earlier.read_text() == "finished"
+    base = tmp_path / "small-latency-incomplete"
+    lines = base.with_suffix(".jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert sorted(row["batch"] for row in rows) == sorted(rounds[:2])
+    assert not any(row["complete"] for row in rows)
+    assert "cut short" in base.with_suffix(".md").read_text()
+
+
+def test_an_end_before_anything_was_measured_writes_nothing(file, monkeypatch):
+    def fails(self, images):
+        raise InputError("out of memory")
+
+    monkeypatch.setattr("export.session.Session.run", fails)
+    with pytest.raises(InputError, match="out of memory"):
+        benchmark(file, providers=["cpu"], **QUICK)
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_the_command_stands_in_the_results(file, tmp_path):
+    words = [str(file), "--providers", "cpu", "--batch-sizes", "1", *QUICK_WORDS]
+    main(words)
+    (line,) = (tmp_path / "small-latency.jsonl").read_text().splitlines()
+    command = json.loads(line)["machine"]["command"]
+    assert command.startswith(f"python -m export.benchmark {file} --providers cpu")
+
+
+@pytest.mark.skipif(bool(why_not("openvino")), reason="without the OpenVINO plugin")
+def test_openvino_runs_in_the_precision_that_is_named(tmp_path):
+    path = write_convolution(tmp_path / "conv.onnx")
+    rows = benchmark(
+        path,
+        providers=["cpu", "openvino", "openvino:bfloat16"],
+        require_provider="openvino",
+        batch_sizes=[1],
+        **QUICK,
+    )
+    assert [row["ran_provider"] for row in rows] == ["cpu", "openvino", "openvino"]
+    assert [row["ran_precision"] for row in rows[:2]] == ["float32", "float32"]
+    # A processor without bfloat16 computes in float32, and the row says so.
+    assert rows[2]["ran_precision"] in ("bfloat16", "float32")
+
+
+@pytest.mark.parametrize("content", [b"", b"no onnx", b"\x08\x08:\x03abc"])
+def test_files_that_are_no_onnx_are_one_line_and_earlier_results_stay(
+    tmp_path, content
+):
+    path, old = tmp_path / "bad.onnx", tmp_path / "bad-latency.jsonl"
+    path.write_bytes(content)
+    old.write_text("earlier")
+    done = _command(BENCHMARK, path, "--providers", "cpu", "--force")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert old.read_text() == "earlier"
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def _command(code, *words):

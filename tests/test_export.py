@@ -1,28 +1,38 @@
 """Export: what the user names, the serving function, SavedModel, bad input."""
 
 import contextlib
+import hashlib
 import json
 import resource
 import subprocess
 import sys
 import warnings
 import zipfile
+from dataclasses import replace
+from datetime import datetime
 
 import keras
 import numpy as np
 import pytest
 from conftest import randomize
 from keras import layers
+from onnx import numpy_helper
 
 import keras_resnet
 from export import onnx, savedmodel
+from export.differences import ParityError
+from export.precision.plan import Plan
+from export.probes import entering
+from export.runtime import Session
 from export.savedmodel import export_savedmodel
 from export.signature import make_signature
 from export.source import draw_normalization
-from export.verify import ParityError, entering
+from keras_resnet.architectures import get_architecture
+from keras_resnet.arithmetic import count
 from keras_resnet.errors import InputError
 from keras_resnet.preprocessing import Preprocessing
-from keras_resnet.saving import Card, save_model
+from keras_resnet.saving import Card, read_card, save_model
+from keras_resnet.weights import download
 
 SIZE = (16, 18)
 PREPROCESSING = Preprocessing(SIZE, 1.0, "bilinear", (0.1, 0.4, 0.7), (0.2, 0.3, 0.4))
@@ -78,7 +88,7 @@ def test_tensorflow_alone_serves_the_folder(tmp_path):
     model = build()
     card = Card(keras_resnet.get_architecture("resnet8"), preprocessing=PREPROCESSING)
     metadata = export_savedmodel(
-        model, tmp_path / "model", card=card, preprocess=True, verbose=False
+        model, tmp_path / "model", card=card, preprocess="normalize", verbose=False
     )
     pictures = pixels()
     np.save(tmp_path / "images.npy", pictures)
@@ -88,7 +98,8 @@ def test_tensorflow_alone_serves_the_folder(tmp_path):
     written = json.loads((tmp_path / "model" / "keras_resnet.json").read_text())
     assert written == json.loads(json.dumps(metadata))
     assert written["input"]["dtype"] == "uint8"
-    assert written["preprocessing_baked_in"] is True
+    assert written["preprocess"] == "normalize"
+    assert written["parameters"] == model.count_params()
     assert written["parity"]["max_rel"] < 1e-5
 
 
@@ -112,22 +123,22 @@ def test_savedmodel_gives_logits(batch, tmp_path, pictures):
 def test_a_run_folder_or_its_file_is_proven_on_real_images(main, run_folder, capsys):
     folder, _ = run_folder
     out = folder.parent / "out" / COMMANDS[main]
-    main([str(folder), "--out", str(out), "--preprocess"])
-    assert "5 real and 12 random images" in capsys.readouterr().out
+    main([str(folder), "--out", str(out), "--preprocess", "normalize"])
+    assert "5 real and 10 other images" in capsys.readouterr().out
     main([str(folder / "best.keras"), "--out", str(out), "--force"])
-    assert "5 real and 12 random images" in capsys.readouterr().out
+    assert "5 real and 10 other images" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("baked_in", [False, True])
-def test_real_images_enter_as_the_weights_expect_them(baked_in):
+@pytest.mark.parametrize("preprocess", ["none", "normalize"])
+def test_real_images_enter_as_the_weights_expect_them(preprocess):
     model = build()
     card = Card(keras_resnet.get_architecture("resnet8"), preprocessing=PREPROCESSING)
-    signature = make_signature(model, card=card, preprocess=baked_in)
+    signature = make_signature(model, card=card, preprocess=preprocess)
     images = entering(signature, pixels())
-    assert images.dtype == ("uint8" if baked_in else "float32")
-    np.testing.assert_allclose(
-        np.asarray(signature(images)), probabilities(model, pixels()), atol=1e-6
-    )
+    assert images.dtype == ("uint8" if preprocess == "normalize" else "float32")
+    (found,) = signature(images).values()
+    expected = probabilities(model, pixels())
+    np.testing.assert_allclose(np.asarray(found), expected, atol=1e-6)
 
 
 def test_a_folder_of_pictures(run_folder):
@@ -139,9 +150,10 @@ def test_a_folder_of_pictures(run_folder):
         keras.utils.save_img(pictures / "cats" / f"{i}.png", noise, scale=False)
     out = folder.parent / "model"
     words = [str(folder), "--out", str(out), "--images", str(pictures)]
-    savedmodel.main(words)
-    written = json.loads((out / "keras_resnet.json").read_text())
-    assert written["parity"]["images"] == {"real": 2, "random": 12}
+    for preprocess in ("none", "full"):  # "full" gets them in their own sizes
+        savedmodel.main([*words, "--force", "--preprocess", preprocess])
+        written = json.loads((out / "keras_resnet.json").read_text())
+        assert written["parity"]["sets"]["real"]["images"] == 2
     (pictures / "broken.png").write_bytes(b"not a picture")
     with pytest.raises(InputError, match=r"broken\.png cannot be read"):
         savedmodel.main([*words, "--force"])
@@ -153,6 +165,126 @@ def test_random_weights_show_every_part_of_normalisation():
     for variable in model.weights:
         if variable.name != "bias":
             assert np.ptp(variable.numpy()) > 0.2, variable.path
+
+
+def test_published_weights_export_in_one_command(tmp_path, monkeypatch):
+    weights = tmp_path / "model.safetensors"
+    keras_resnet.export_weights(keras_resnet.ResNet18(), weights)
+    monkeypatch.setattr(download, "fetch", lambda weight: weights)
+    path = tmp_path / "model.onnx"
+    words = ["resnet18", "--out", str(path), "--input-size", "64", "64", "--no-verify"]
+    onnx.main([*words, "--weights", "a1_in1k", "--preprocess", "full"])
+    metadata = Session(path, "cpu").metadata
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert metadata["origin"] == {
+        "source": "timm/resnet18.a1_in1k",
+        "weights": "resnet18.a1_in1k",
+        "sha256": digest,
+    }
+    assert metadata["preprocess"] == "full"
+    assert metadata["preprocessing"]["size"] == [64, 64]
+    assert metadata["labels"][0] == "tench"
+    onnx.main([*words, "--force", "--weights", str(weights)])
+    metadata = Session(path, "cpu").metadata
+    expected = {"source": weights.name, "weights": None, "sha256": digest}
+    assert metadata["origin"] == expected
+
+
+def test_a_trained_file_tells_its_data_recipe_and_epoch(run_folder):
+    folder, model = run_folder
+    path, out = folder / "best.keras", folder.parent / "model.onnx"
+    recipe = {"name": "cifar", "epochs": 9}
+    training = {"data": "digits", "recipe": recipe, "epoch": 7, "val_accuracy": 0.9}
+    card = replace(read_card(path), training=training)
+    save_model(model, path, card, force=True)
+    onnx.main([str(folder), "--out", str(out), "--no-verify"])
+    metadata = Session(out, "cpu").metadata
+    assert metadata["origin"] == {
+        "source": "best.keras",
+        "weights": None,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "training": {"data": "digits", "recipe": "cifar", "epoch": 7},
+    }
+    assert metadata["parity"] is None
+    assert not out.with_name("model.onnx.parity.json").exists()
+
+
+def test_metadata_counts(tmp_path):
+    metadata = onnx.export_onnx(build(), tmp_path / "model.onnx", verbose=False)
+    expected = count(get_architecture("resnet8"), classes=7)
+    assert metadata["parameters"] == pytest.approx(expected.trainable, rel=0.01)
+    assert metadata["multiply_adds"] > 0
+    datetime.fromisoformat(metadata["made"])
+
+
+def test_any_size_and_a_fixed_batch(tmp_path):
+    path = tmp_path / "model.onnx"
+    words = ["resnet8", "--out", str(path), "--force", "--no-verify"]
+    onnx.main([*words, "--any-size", "--batch", "3"])
+    assert Session(path, "cpu").input_shape == (3, None, None, 3)
+    for more in (["--input-size", "40", "40"], ["--preprocess", "full"]):
+        with pytest.raises(InputError, match="any_size is on"):
+            onnx.main([*words, "--any-size", *more])
+
+
+def test_versions_for_tensorflow_serving(tmp_path):
+    import tensorflow as tf
+
+    words = ["resnet8", "--out", str(tmp_path), "--serving", "digits", "--no-verify"]
+    for version in ("1", "2"):
+        savedmodel.main(words)
+        loaded = tf.saved_model.load(tmp_path / "digits" / version)
+        assert list(loaded.signatures) == ["serving_default"]
+    assert sorted(one.name for one in (tmp_path / "digits").iterdir()) == ["1", "2"]
+    with pytest.raises(InputError, match="serving='a/b'"):
+        savedmodel.main([*words[:-2], "a/b"])
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--layout", "nchw", "--preprocess", "full"], "layout='nchw' with preproc"),
+        (["--tolerance", "0"], "tolerance=0"),
+        (["--precision", "int8", "--calibration-images", "1"], "calibration_images=1"),
+        (["--max-drop", "-1"], "max_drop=-1"),
+        (["--batch", "0"], "batch=0"),
+        (["--output", "top_k", "--top", "0"], "top=0"),
+        (["--top", "3"], "top=3 is for"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_before_loading(
+    words, message, tmp_path, monkeypatch
+):
+    def load(flags):
+        raise AssertionError("the model is loaded")
+
+    monkeypatch.setattr("export.source._load_name", load)
+    with pytest.raises(InputError, match=message):
+        onnx.main(["resnet8", "--out", str(tmp_path / "model.onnx"), *words])
+
+
+def test_weights_are_for_a_name(run_folder):
+    folder, _ = run_folder
+    words = [str(folder), "--out", str(folder.parent / "m.onnx"), "--weights", "a1"]
+    with pytest.raises(InputError, match="weights='a1' is for an architecture's name"):
+        onnx.main(words)
+
+
+def test_a_failed_proof_leaves_the_earlier_files_whole(tmp_path):
+    """Of a file with its weights beside it, in a new process, as a user runs it."""
+    path = tmp_path / "model.onnx"
+    onnx.export_onnx(build(), path, external_data=True, verbose=False)
+    before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+    assert set(before) == {"model.onnx", "model.onnx.data", "model.onnx.parity.json"}
+    command = [sys.executable, "-m", "export.onnx", "resnet8", "--out", str(path)]
+    command += ["--force", "--external-data", "--tolerance", "1e-12"]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1].startswith("error: the artifact differs")
+    assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before
+    # An export into the file alone leaves nothing of the other.
+    onnx.export_onnx(build(), path, force=True, verify=False, verbose=False)
+    assert [one.name for one in tmp_path.iterdir()] == ["model.onnx"]
 
 
 def test_existing_output_is_refused_before_the_model_is_loaded(tmp_path):
@@ -205,7 +337,7 @@ def test_images_that_cannot_be_used(run_folder):
             words = [str(folder), "--out", str(here / "m"), "--images", str(path)]
             savedmodel.main(words)
     (here / "empty").mkdir()
-    with pytest.raises(InputError, match="0 pictures"):
+    with pytest.raises(InputError, match="no pictures"):
         savedmodel.main([*words[:-1], str(here / "empty")])
     assert not (here / "m").exists()
 
@@ -308,8 +440,41 @@ def test_a_damaged_card_is_one_clear_line(card, tmp_path):
 
 @pytest.mark.parametrize("module", ["export.onnx", "export.savedmodel"])
 def test_a_wrong_flag_is_one_line_and_status_2(module, tmp_path):
-    command = [sys.executable, "-m", module, "resnet8", "--out", "x", "--opset", "18"]
+    command = [sys.executable, "-m", module, "resnet8", "--out", "x", "--opset", "x"]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 2
     assert ended.stderr.startswith("error: ")
     assert ended.stderr.count("\n") == 1
+
+
+def turn_a_kernel(graph):
+    """As a wrong transposition would."""
+    for one in graph.initializer:
+        kernel = numpy_helper.to_array(one)
+        if kernel.shape[2:] == (3, 3):
+            turned = np.ascontiguousarray(kernel[:, :, ::-1, ::-1])
+            one.CopyFrom(numpy_helper.from_array(turned, one.name))
+            return
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8-weights"])
+def test_a_lower_precision_is_made_of_a_form_that_is_proven(
+    precision, tmp_path, monkeypatch
+):
+    """Rounding to 8 bits could hide the damage."""
+    path, plan = tmp_path / "model.onnx", Plan(precision=precision, validate="none")
+    metadata = onnx.export_onnx(build(), path, plan=plan, verbose=False)
+    assert metadata["precision"] == metadata["parity"]["precision"] == precision
+    assert metadata["parity"]["held"] == ("noise",)
+    convert = onnx.convert
+
+    def convert_wrongly(*arguments):
+        proto = convert(*arguments)
+        turn_a_kernel(proto.graph)
+        return proto
+
+    before = path.read_bytes()
+    monkeypatch.setattr(onnx, "convert", convert_wrongly)
+    with pytest.raises(ParityError, match="gate for float32"):
+        onnx.export_onnx(build(), path, plan=plan, force=True, verbose=False)
+    assert path.read_bytes() == before

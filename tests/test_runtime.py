@@ -1,18 +1,26 @@
 """Sessions: what a file says of itself, providers that really load, bad files."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from onnx_files import expected, write_model
+from onnx_files import WEIGHTS, expected, write_model
 
-from export import providers, runtime
-from export.providers import cuda_options, provider_names, tensorrt_options, why_not
+from export import plugin, providers, session
+from export.faults import cannot_run
+from export.providers import why_not
 from export.runtime import Session
 from keras_resnet.errors import InputError
 
 CPU = "CPUExecutionProvider"
 
+openvino = pytest.mark.skipif(
+    bool(plugin.missing()), reason="wants onnxruntime-ep-openvino"
+)
 no_gpu = pytest.mark.skipif(
     "CUDAExecutionProvider" not in ort.get_available_providers() or not why_not("cuda"),
     reason="wants the GPU build of onnxruntime on a machine without a GPU",
@@ -34,7 +42,7 @@ def test_runs_and_describes_itself(file, images):
     np.testing.assert_allclose(session.run(images), expected(images), rtol=1e-5)
     np.testing.assert_allclose(session.run(images[:1]), expected(images[:1]), rtol=1e-5)
     assert session.metadata == {"labels": ["a", "b"]}
-    assert (session.input_name, session.output_name) == ("images", "logits")
+    assert (session.input_name, session.output_names) == ("images", ("logits",))
     assert session.input_shape == (None, 8, 8, 3)
     assert session.input_dtype == np.float32
 
@@ -57,10 +65,24 @@ def test_metadata_of_other_files_is_empty(tmp_path):
     assert Session(write_model(tmp_path / "other.onnx"), "cpu").metadata == {}
 
 
-def test_metadata_that_is_not_json(tmp_path):
-    path = write_model(tmp_path / "odd.onnx", metadata="{labels")
-    with pytest.raises(InputError, match="is not JSON"):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{labels", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ('{"a":' * 100_000 + "1" + "}" * 100_000, "is not JSON"),
+        ("9" * 10_000, "is not JSON"),
+        ("[1, 2]", "no JSON object"),
+        ("__import__('os').abort()", "is not JSON"),
+        ('{"labels": "' + "x" * 2**24 + '"}', "characters"),
+    ],
+    ids=["cut", "deep list", "deep", "huge number", "list", "code", "huge"],
+)
+def test_hostile_metadata(tmp_path, text, said):
+    path = write_model(tmp_path / "odd.onnx", metadata=text)
+    with pytest.raises(InputError, match=said) as caught:
         Session(path, "cpu")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["cpu", "CPU", CPU, ["cpu"]])
@@ -91,27 +113,9 @@ def test_a_named_provider_never_becomes_the_cpu(file, names):
 @pytest.mark.parametrize("names", ["cuda", "tensorrt", ("cuda", "cpu")])
 def test_nor_where_only_the_file_is_refused(file, names, monkeypatch):
     # onnxruntime itself goes on without CUDA; the session is held against the wish.
-    monkeypatch.setattr(runtime, "why_not", lambda name: "")
+    monkeypatch.setattr(session, "why_not", lambda name: "")
     with pytest.raises(InputError, match=r"small\.onnx"):
         Session(file, names)
-
-
-def test_the_probe_is_a_valid_model():
-    onnx.checker.check_model(onnx.load_from_string(providers.PROBE), full_check=True)
-    assert why_not("cpu") == ""
-
-
-def test_unknown_provider_gets_the_closest_name():
-    with pytest.raises(InputError, match=r"'cdua'\. Did you mean 'cuda'\?"):
-        provider_names("cdua")
-    with pytest.raises(InputError, match=r"This onnxruntime has: .*cpu"):
-        provider_names([])
-
-
-def test_a_provider_of_another_build(file):
-    absent = set(ort.get_all_providers()) - set(ort.get_available_providers())
-    with pytest.raises(InputError, match="this build of onnxruntime does not have it"):
-        Session(file, min(absent))
 
 
 def test_bad_files(file, tmp_path):
@@ -129,13 +133,19 @@ def test_bad_files(file, tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def test_more_than_one_output(tmp_path):
+def test_several_outputs_come_by_name(tmp_path, images):
     path = write_model(tmp_path / "two.onnx", outputs=2)
-    with pytest.raises(InputError, match="2 outputs"):
-        Session(path, "cpu")
+    session = Session(path, "cpu")
+    assert session.output_names == ("logits", "probabilities")
+    found = session.run(images)
+    assert [*found] == ["logits", "probabilities"]
+    np.testing.assert_allclose(found["logits"], expected(images), rtol=1e-5)
+    np.testing.assert_allclose(found["probabilities"].sum(-1), 1, rtol=1e-5)
+    bound = session.bind(images)()
+    np.testing.assert_array_equal(bound["logits"].numpy(), found["logits"])
 
 
-@pytest.mark.parametrize("threads", [0, -1])
+@pytest.mark.parametrize("threads", [0, -1, 10**4])
 def test_bad_threads(file, threads):
     with pytest.raises(InputError, match=f"threads={threads}"):
         Session(file, "cpu", threads)
@@ -150,41 +160,161 @@ def test_images_that_do_not_fit(file, images):
             session.bind(bad)
 
 
-def test_tensorrt_has_one_engine_for_all_batches(file, monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    options = tensorrt_options(file, "images", (16, 8, 8, 3))
-    assert options["trt_profile_min_shapes"] == "images:1x8x8x3"
-    assert options["trt_profile_opt_shapes"] == "images:16x8x8x3"
-    assert options["trt_profile_max_shapes"] == "images:16x8x8x3"
-    assert options["trt_engine_cache_path"].startswith(str(tmp_path))
-    other = write_model(tmp_path / "other.onnx", metadata={"labels": []})
-    cache = tensorrt_options(other, "images", (16, 8, 8, 3))["trt_engine_cache_path"]
-    assert cache != options["trt_engine_cache_path"]
-
-
 def test_tensorrt_needs_a_size(tmp_path, monkeypatch):
     path = write_model(tmp_path / "any.onnx", ("batch", "height", "width", 3))
-    monkeypatch.setattr(runtime, "why_not", lambda name: "")
+    monkeypatch.setattr(session, "why_not", lambda name: "")
     monkeypatch.setattr(providers, "_known", lambda: {"cpu": CPU, "tensorrt": "T"})
     with pytest.raises(InputError, match="TensorRT needs largest_input"):
-        Session(path, "tensorrt")
+        Session(path, "tensorrt", largest_input=(4, None, 8, None))
+    with pytest.raises(InputError, match="the file takes 4 axes"):
+        Session(path, "tensorrt", largest_input=(8, 8))
 
 
-def test_tf32_is_off_unless_asked_for():
-    assert cuda_options()["use_tf32"] == "0"
-    assert cuda_options(tf32=True)["use_tf32"] == "1"
+def with_external_data(path, location):
+    """A file whose weights lie elsewhere; nothing is written there."""
+    model = onnx.load(write_model(path))
+    (weights,) = model.graph.initializer
+    weights.ClearField("raw_data")
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in {"location": location, "offset": "0", "length": "48"}.items():
+        entry = weights.external_data.add()
+        entry.key, entry.value = key, value
+    path.write_bytes(model.SerializeToString())
+    return path
 
 
-@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
-def test_the_installed_provider_knows_the_options(provider, file):
-    from pathlib import Path
+@pytest.mark.parametrize("provider", ["cpu", pytest.param("openvino", marks=openvino)])
+@pytest.mark.parametrize(
+    ("location", "said"),
+    [
+        ("absent.data", "is missing, it belongs beside it"),
+        ("short.data", "is too short"),
+        ("../outside.data", "outside its own folder"),
+        ("/etc/passwd", "outside its own folder"),
+    ],
+)
+def test_external_data_that_cannot_be_read(tmp_path, provider, location, said):
+    folder = tmp_path / "inner"
+    folder.mkdir()
+    (folder / "short.data").write_bytes(b"1234")
+    (tmp_path / "outside.data").write_bytes(bytes(48))
+    path = with_external_data(folder / "model.onnx", location)
+    with pytest.raises(InputError, match=said) as caught:
+        Session(path, provider)
+    assert "\n" not in str(caught.value)
 
-    name = f"libonnxruntime_providers_{provider}.so"
-    library = Path(ort.__file__).parent / "capi" / name
-    if not library.exists():
-        pytest.skip("not the GPU build of onnxruntime")
-    content = library.read_bytes()
-    options = cuda_options()
-    if provider == "tensorrt":
-        options = tensorrt_options(file, "images", (1, 8, 8, 3))
-    assert [one for one in options if one.encode() + b"\0" not in content] == []
+
+def test_external_data_beside_the_file(tmp_path, images):
+    path = with_external_data(tmp_path / "model.onnx", "model.onnx.data")
+    (tmp_path / "model.onnx.data").write_bytes(WEIGHTS.tobytes())
+    found = Session(path, "cpu").run(images)
+    np.testing.assert_allclose(found, expected(images), rtol=1e-5)
+
+
+NO_MEMORY = """
+import resource, sys
+import numpy as np
+from export.session import Session
+from keras_resnet.command import run
+session = Session(sys.argv[1], "cpu", threads=1)
+images = np.zeros((2000, 64, 64, 3), np.uint8)
+now = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (now + 2**26,) * 2)
+run(lambda: session.run(images))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="wants Linux")
+def test_out_of_memory_names_the_batch(tmp_path):
+    path = write_model(
+        tmp_path / "m.onnx", ("batch", 64, 64, 3), dtype=onnx.TensorProto.UINT8
+    )
+    command = [sys.executable, "-c", NO_MEMORY, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert "out of memory with a batch of 2000 images of (64, 64, 3)" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("CUDA failure 2: out of memory ; GPU=0"),
+        RuntimeError("Check 'ptr' failed: Failed to allocate 24576 bytes of memory"),
+    ],
+)
+def test_every_allocator_is_understood(error, images):
+    said = str(cannot_run("m.onnx", images, error))
+    assert "out of memory with a batch of 5 images" in said
+
+
+def test_what_ran_is_read_back(tmp_path):
+    path = write_model(tmp_path / "fixed.onnx", (2, 8, 8, 3))
+    ran = Session(path, "cpu").ran
+    assert (ran["provider"], ran["device"]) == ("cpu", "cpu")
+    assert (ran["precision"], ran["precisions"]) == ("float32", {"float32": 1})
+    assert ran["nodes"] == {"cpu": 2}
+
+
+@openvino
+@pytest.mark.parametrize("precision", [None, "float32", "bfloat16"])
+def test_openvino_runs_in_the_precision_that_was_asked_for(file, images, precision):
+    able = plugin.device().ep_metadata["OPTIMIZATION_CAPABILITIES"].split()
+    if precision == "bfloat16" and "BF16" not in able:
+        pytest.skip("this processor has no bfloat16")
+    session = Session(file, "openvino", precision=precision, threads=1)
+    np.testing.assert_allclose(session.run(images), expected(images), atol=2e-2)
+    exact = np.allclose(session.run(images), expected(images), atol=1e-5)
+    assert exact == (precision != "bfloat16")
+    ran = session.ran
+    assert (ran["provider"], ran["precision"]) == ("openvino", precision or "float32")
+    assert set(ran["nodes"]) == {"openvino"}
+    bound = session.bind(images)()
+    np.testing.assert_array_equal(bound.numpy(), session.run(images))
+
+
+@openvino
+def test_sessions_of_different_precision_live_together(file, images):
+    plain, low = (Session(file, "openvino", precision=p) for p in (None, "float16"))
+    before = plain.run(images)
+    low.run(images)
+    np.testing.assert_array_equal(plain.run(images), before)
+
+
+@openvino
+def test_openvino_is_not_taken_unasked(file):
+    assert "openvino" not in Session(file).ran["nodes"]
+
+
+def test_precisions_that_cannot_be_had(file):
+    with pytest.raises(InputError, match="precision='bf16': accepted are float32, "):
+        Session(file, "cpu", precision="bf16")
+    with pytest.raises(InputError, match="openvino has the choice"):
+        Session(file, "cpu", precision="bfloat16")
+
+
+@openvino
+def test_what_openvino_cannot_do_goes_to_the_cpu_if_that_is_named(file, images):
+    model = onnx.load(file)
+    binarizer = onnx.helper.make_node(
+        "Binarizer", ["logits"], ["signs"], domain="ai.onnx.ml", threshold=0.0
+    )
+    model.graph.node.append(binarizer)
+    model.graph.output[0].name = "signs"
+    model.opset_import.append(onnx.helper.make_opsetid("ai.onnx.ml", 1))
+    onnx.save(model, file)
+    with pytest.raises(InputError, match="name the cpu, too"):
+        Session(file, "openvino")
+    session = Session(file, ("openvino", "cpu"))
+    signs = (expected(images) > 0).astype(np.float32)
+    np.testing.assert_array_equal(session.run(images), signs)
+    assert session.ran["nodes"] == {"openvino": 2, "cpu": 1}
+
+
+@pytest.mark.parametrize("spinning", [True, False])
+def test_spinning_reaches_onnxruntime(file, spinning):
+    options = Session(file, "cpu", spinning=spinning)._session.get_session_options()
+    entry = options.get_session_config_entry("session.intra_op.allow_spinning")
+    assert entry == str(int(spinning))

@@ -1,6 +1,7 @@
 """The card: it stays with a model through files that Keras alone writes and reads."""
 
 import copy
+import hashlib
 import json
 import pickle
 import warnings
@@ -23,6 +24,7 @@ from keras_resnet.saving import (
     read_member,
     save_model,
 )
+from keras_resnet.weights import download
 
 PREPROCESSING = Preprocessing((32, 32), 0.875, "bicubic", IMAGENET_MEAN, IMAGENET_STD)
 
@@ -112,6 +114,48 @@ def test_a_card_inside_a_larger_model(carded, tmp_path):
     assert load_model(tmp_path / "whole.keras").output_shape == (None, 2)
 
 
+def test_a_card_tells_where_the_weights_are_from(carded, tmp_path):
+    assert carded.card.origin == {}
+    path = tmp_path / "weights.safetensors"
+    keras_resnet.export_weights(carded, path)
+    model = keras_resnet.build("resnet8", classes=3, weights=path)
+    origin = {"source": path.name, "weights": None, "sha256": sha256(path)}
+    assert model.card.origin == origin
+    path = tmp_path / "saved.keras"
+    model.save(path)
+    assert load_model(path).card.origin == origin
+    again = keras_resnet.build("resnet8", classes=3, weights=path)
+    assert again.card.origin == origin | {"source": path.name, "sha256": sha256(path)}
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_published_weights_keep_their_name_until_they_are_trained(
+    tmp_path, monkeypatch
+):
+    published = tmp_path / "model.safetensors"
+    keras_resnet.export_weights(keras_resnet.ResNet18(), published)
+    monkeypatch.setattr(download, "fetch", lambda weight: published)
+    model = keras_resnet.ResNet18(weights="a1_in1k")
+    name = "resnet18.a1_in1k"
+    origin = {"source": f"timm/{name}", "weights": name, "sha256": sha256(published)}
+    assert model.card.origin == origin
+    path = tmp_path / "model.keras"
+    for training, weights in (({}, name), ({"data": "cats"}, None)):
+        card = replace(model.card, training=training)
+        save_model(model, path, card, force=True)
+        loaded = keras_resnet.ResNet18(weights=path)
+        assert loaded.card.origin["weights"] == weights
+
+
+def test_files_from_before_the_origin_are_read(carded):
+    record = json.loads(json.dumps(carded.card.to_json()))
+    del record["origin"]
+    assert Card.from_json(record) == carded.card
+
+
 def test_every_row_of_the_table_survives_json():
     for name in keras_resnet.list_models():
         card = Card(keras_resnet.get_architecture(name), ("a",), PREPROCESSING)
@@ -126,6 +170,8 @@ def test_every_row_of_the_table_survives_json():
         ({"preprocessing": {"gamma": 2}}, "preprocessing has an unknown entry 'gamma'"),
         ({"architecture": {"name": "x"}}, "card cannot be read"),
         ({"labels": 3}, "card cannot be read"),
+        ({"origin": {"author": "me"}}, "origin is no record"),
+        ({"origin": {"weights": 3}}, "origin is no record"),
     ],
 )
 def test_an_unknown_card_is_refused(change, words, carded, tmp_path):

@@ -1,15 +1,166 @@
-"""Writing ONNX models with what is to be known of them."""
+"""ONNX models on the disk: written with what is to be known of them, read with care."""
 
 import json
-from pathlib import Path
+import os
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
+
+from keras_resnet.errors import InputError
 
 if TYPE_CHECKING:
     import onnx
 
+# Protocol buffers end at 2 GiB; the graph and the metadata take some of it.
+LARGEST = 2**31 - 2**26  # bytes of weights in the file itself
+PAGE = 4096  # bytes; weights that begin with a page can be mapped into memory
+SMALL = 1024  # bytes; smaller tensors stay in the file
 
-def save(proto: "onnx.ModelProto", metadata: dict, path: Path) -> None:
+
+def save(
+    proto: "onnx.ModelProto",
+    metadata: dict,
+    path: Path,
+    external_data: bool = False,
+    size_threshold: int = LARGEST,
+) -> None:
+    """Writes a model, its weights beside it in `<path>.data` where they are many.
+
+    Args:
+        proto: gets the metadata, and stays whole.
+        metadata: written as JSON under the key `keras_resnet`.
+        path: of the file.
+        external_data: write the weights beside it in any case.
+        size_threshold: bytes of weights from which on that is done.
+    """
+    from onnx import helper
+
+    helper.set_model_props(proto, {"keras_resnet": json.dumps(metadata)})
+    weights = sum(_size(one) for one in proto.graph.initializer)
+    if not external_data and weights < size_threshold:
+        path.write_bytes(proto.SerializeToString())
+        return
+    data = path.with_name(f"{path.name}.data")
+    path.write_bytes(_with_weights_beside(proto, data).SerializeToString())
+
+
+def _size(tensor: "onnx.TensorProto") -> int:
+    from onnx import helper
+
+    return (
+        prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    )
+
+
+def _with_weights_beside(proto: "onnx.ModelProto", data: Path) -> "onnx.ModelProto":
+    """A copy of the model without the weights, which are written tensor by tensor."""
     import onnx
 
-    onnx.helper.set_model_props(proto, {"keras_resnet": json.dumps(metadata)})
-    onnx.save(proto, path)
+    light = onnx.ModelProto()
+    _copy(proto, light, "graph")
+    _copy(proto.graph, light.graph, "initializer")
+    with data.open("wb") as file:
+        for tensor in proto.graph.initializer:
+            if _size(tensor) < SMALL or not tensor.HasField("raw_data"):
+                light.graph.initializer.append(tensor)
+                continue
+            offset = -(-file.tell() // PAGE) * PAGE
+            file.seek(offset)
+            length = file.write(tensor.raw_data)
+            entry = light.graph.initializer.add()
+            _copy(tensor, entry, "raw_data")
+            entry.data_location = onnx.TensorProto.EXTERNAL
+            place = {"location": data.name, "offset": offset, "length": length}
+            for key, value in place.items():
+                entry.external_data.add(key=key, value=str(value))
+        file.flush()
+        os.fsync(file.fileno())
+    return light
+
+
+def _copy(source, target, left_out: str) -> None:
+    """Copies the fields of a message but one, none of which is a single message."""
+    for field, value in source.ListFields():
+        if field.name == left_out:
+            continue
+        if field.is_repeated:
+            getattr(target, field.name).extend(value)
+        else:
+            setattr(target, field.name, value)
+
+
+def load(path: str | os.PathLike, weights: bool = True) -> "onnx.ModelProto":
+    """Reads a model, and its weights from beside it.
+
+    Args:
+        path: of the file.
+        weights: read those that stand beside it as well; they are checked to be there
+            in any case.
+
+    Raises:
+        InputError: there is no such file, it is damaged or no ONNX model, or weights
+            beside it are missing, too few, or elsewhere than in its folder.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+    from onnx.external_data_helper import load_external_data_for_tensor
+
+    path = Path(path)
+    try:
+        proto = onnx.ModelProto.FromString(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}.") from error
+    except DecodeError as error:
+        raise InputError(
+            f"{path} cannot be read as ONNX: it is damaged, or another kind of file."
+        ) from error
+    if not (proto.graph.node and proto.graph.output and proto.opset_import):
+        raise InputError(
+            f"{path} cannot be read as ONNX: it has no graph, or not the whole of it."
+        )
+    for tensor in _tensors(proto.graph):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            _check_beside(tensor, path)
+            if weights:
+                load_external_data_for_tensor(tensor, str(path.parent))
+                tensor.data_location = onnx.TensorProto.DEFAULT
+                tensor.ClearField("external_data")
+    return proto
+
+
+def _tensors(graph: "onnx.GraphProto") -> Iterator["onnx.TensorProto"]:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)
+
+
+def _check_beside(tensor: "onnx.TensorProto", path: Path) -> None:
+    """Refuses weights that cannot be read from a file in the model's own folder."""
+    place = {one.key: one.value for one in tensor.external_data}
+    location = place.get("location", "")
+    name = f"{path}: the weights of {tensor.name!r}"
+    plain = PurePosixPath(location).parts == PureWindowsPath(location).parts
+    plain = plain and location.isprintable()
+    if not location or not plain or ".." in PurePosixPath(location).parts:
+        raise InputError(
+            f"{name} are said to be in {location!r}: a file in the model's own folder "
+            "is needed."
+        )
+    beside = path.parent / location
+    if not beside.resolve().is_relative_to(path.parent.resolve()):
+        raise InputError(f"{name} are in {location}, a link that leaves its folder.")
+    if not beside.is_file():
+        raise InputError(f"{name} are missing: there is no {beside}.")
+    try:
+        start, length = int(place.get("offset", 0)), int(place.get("length", 0))
+        length = length or _size(tensor)
+    except (KeyError, ValueError):  # a number or a type that is none
+        start = length = -1
+    if min(start, length) < 0 or start + length > beside.stat().st_size:
+        raise InputError(f"{name} are not all in {beside}: it is damaged or another's.")

@@ -1,67 +1,38 @@
-"""Makes a converted graph small: constants computed, normalisation and padding folded.
+"""Makes a converted graph small: normalisation, padding and reversals folded.
 
-The converter is given a model's kernels as inputs of the graph, so that it handles
-a small one; here they come in as constants. What follows needs few rules, since
-batch normalisation arrives as a Mul and an Add by one constant a channel:
+Batch normalisation arrives as a Mul and an Add by one constant a channel, and few
+rules are needed:
 
-- a Transpose of a constant is computed;
 - a Mul or Add by a constant a channel, behind a Conv, goes into the Conv;
-- a Pad before a MaxPool goes into the MaxPool where that is exact;
+- a Pad before a MaxPool or an AveragePool goes into the pool where that is exact;
 - a reversal of the channels, of preprocessing for "bgr" weights, goes into the Conv
   that they end in.
 """
 
 from collections import Counter
-from collections.abc import Iterable
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
 
+POOLS = ("MaxPool", "AveragePool")
 LOWEST = -np.inf  # what a MaxPool pads with
 END = 10**9  # how tf2onnx writes a Slice up to the end
 
 
-def fold(graph: onnx.GraphProto, weights: dict[str, np.ndarray]) -> None:
-    """Folds in place, and turns the inputs named in `weights` into constants.
+def fold(
+    nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], outputs: list[str]
+) -> list[onnx.NodeProto]:
+    """The nodes that remain; `nodes` and `constants` are changed.
 
     Args:
-        graph: of float32, NCHW at its convolutions, nodes in topological order.
-        weights: arrays for some of the graph's inputs, by the input's name.
+        nodes: of float32, NCHW at their convolutions, in topological order.
+        constants: by name.
+        outputs: the tensors that the graph gives.
     """
-    constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
-    constants |= weights
-    nodes = _transpose(graph.node, constants)
-    nodes = _fold_scales(nodes, constants, [one.name for one in graph.output])
+    nodes = _fold_scales(nodes, constants, outputs)
     nodes = _fold_padding(nodes, constants)
-    nodes = _fold_reversal(nodes, constants)
-    inputs = [one for one in graph.input if one.name not in weights]
-    used = dict.fromkeys(name for node in nodes for name in node.input)
-    tensors = [
-        numpy_helper.from_array(constants[name], name)
-        for name in used
-        if name in constants
-    ]
-    for field, content in (
-        ("node", nodes),
-        ("input", inputs),
-        ("initializer", tensors),
-        ("value_info", []),  # speaks of tensors that are gone
-    ):
-        graph.ClearField(field)
-        getattr(graph, field).extend(content)
-
-
-def _transpose(nodes: Iterable[onnx.NodeProto], constants: dict) -> list:
-    kept = []
-    for node in nodes:
-        if node.op_type == "Transpose" and node.input[0] in constants:
-            order = helper.get_node_attr_value(node, "perm")
-            array = constants[node.input[0]].transpose(order)
-            constants[node.output[0]] = np.ascontiguousarray(array)
-        else:
-            kept.append(node)
-    return kept
+    return _fold_reversal(nodes, constants)
 
 
 def _fold_scales(nodes: list, constants: dict, outputs: list[str]) -> list:
@@ -114,25 +85,28 @@ def _scale(conv: onnx.NodeProto, operation: str, factor, constants: dict) -> Non
 
 
 def _fold_padding(nodes: list, constants: dict) -> list:
-    """Takes each Pad before a MaxPool into its `pads`, which mean minus infinity.
+    """Takes each Pad before a pool into its `pads`.
 
-    Padding with zeros is the same behind a ReLU. Elsewhere it is another thing, and
-    onnxruntime's Pad_Fusion would fold it all the same (onnxruntime#24737); minus
-    zero as the value keeps it from that and changes nothing.
+    Of a MaxPool they mean minus infinity. Padding with zeros is the same behind a
+    ReLU. Elsewhere it is another thing, and onnxruntime's Pad_Fusion would fold it all
+    the same (onnxruntime#24737); minus zero as the value keeps it from that and changes
+    nothing. An AveragePool can be told to count them as zeros.
     """
     producers = {name: node for node in nodes for name in node.output}
     uses = Counter(name for node in nodes for name in node.input)
     folded = set()
     for pool in nodes:
-        pad = producers.get(pool.input[0]) if pool.op_type == "MaxPool" else None
+        pad = producers.get(pool.input[0]) if pool.op_type in POOLS else None
         if pad is None or not _constant_padding(pad, constants):
             continue
         sides = constants[pad.input[1]].tolist()
         value = constants[pad.input[2]] if len(pad.input) > 2 else np.float32(0)
-        before = producers.get(pad.input[0])
-        behind_relu = before is not None and before.op_type == "Relu"
-        exact = value == LOWEST or (value == 0 and behind_relu)
-        if exact and uses[pad.output[0]] == 1 and _spatial(sides) and _explicit(pool):
+        exact = value == 0
+        if pool.op_type == "MaxPool":
+            before = producers.get(pad.input[0])
+            behind_relu = before is not None and before.op_type == "Relu"
+            exact = value == LOWEST or (value == 0 and behind_relu)
+        if exact and uses[pad.output[0]] == 1 and _spatial(sides) and _plain(pool):
             _pad_more(pool, sides)
             pool.input[0] = pad.input[0]
             folded.add(pad.output[0])
@@ -157,9 +131,12 @@ def _spatial(sides: list[int]) -> bool:
     return not any(sides[0:2] + sides[4:6]) and min(sides) >= 0
 
 
-def _explicit(pool: onnx.NodeProto) -> bool:
-    automatic = [one.s for one in pool.attribute if one.name == "auto_pad"]
-    return automatic in ([], [b"NOTSET"], [b"VALID"])
+def _plain(pool: onnx.NodeProto) -> bool:
+    """Whether a pool pads by `pads` alone; an average's own ones count for nothing."""
+    given = {one.name: helper.get_attribute_value(one) for one in pool.attribute}
+    padded = any(given.get("pads", ())) and pool.op_type == "AveragePool"
+    explicit = given.get("auto_pad", b"NOTSET") in (b"NOTSET", b"VALID")
+    return explicit and not padded and not given.get("ceil_mode")
 
 
 def _pad_more(pool: onnx.NodeProto, sides: list[int]) -> None:
@@ -169,6 +146,8 @@ def _pad_more(pool: onnx.NodeProto, sides: list[int]) -> None:
     others = [one for one in pool.attribute if one.name not in ("pads", "auto_pad")]
     pool.ClearField("attribute")
     pool.attribute.extend([*others, helper.make_attribute("pads", pads)])
+    if pool.op_type == "AveragePool":
+        pool.attribute.append(helper.make_attribute("count_include_pad", 1))
 
 
 def _fold_reversal(nodes: list, constants: dict) -> list:

@@ -1,5 +1,6 @@
 """`load_weights`: a file's or a tag's weights into a model."""
 
+import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -40,11 +41,12 @@ def load_weights(
     biases of keras.applications' networks fold into a network without them. A model
     without classifier takes the rest of the file.
 
-    `model.card` then has the weights' labels and preprocessing, so far as they are
-    known: a tag's from the catalogue; a `.keras` file's from its card; a local file's
-    preprocessing from the configuration of timm, transformers or keras-hub beside it,
-    else from the default weights of the architecture in the catalogue. A model that
-    takes other than three channels gets none.
+    `model.card` then tells where the weights are from, and has their labels and
+    preprocessing so far as they are known: a tag's from the catalogue; a `.keras`
+    file's from its card; a local file's preprocessing from the configuration of timm,
+    transformers or keras-hub beside it, else from the default weights of the
+    architecture in the catalogue. A model that takes other than three channels gets
+    none.
 
     Args:
         model: from `build`.
@@ -74,7 +76,9 @@ def load_weights(
     own = kind == "hdf5" and path.name.endswith(".weights.h5")
     contents = Contents(read_own(path, model)) if own else read(path)
     _set(model, contents, head, str(path))
-    _describe(model, contents.preprocessing or _default_preprocessing(model), ())
+    preprocessing = contents.preprocessing or _default_preprocessing(model)
+    _describe(model, preprocessing, ())
+    _record_origin(model, path)
 
 
 def _is_path(weights: str | os.PathLike) -> bool:
@@ -98,9 +102,11 @@ def _load_published(model: "keras.Model", tag: str, head: str) -> None:
             "architecture is unknown; the path of a file is needed."
         )
     weight = catalogue.find(card.architecture.name, tag)
-    kept = _set(model, read(download.fetch(weight)), head, f"weights={tag!r}")
+    path = download.fetch(weight)
+    kept = _set(model, read(path), head, f"weights={tag!r}")
     labels = imagenet_labels() if kept and weight.classes == 1000 else ()
     _describe(model, weight.preprocessing, labels)
+    _record_origin(model, path, source=weight.source, weights=weight.name)
 
 
 def _load_keras(model: "keras.Model", path: Path, head: str) -> None:
@@ -111,6 +117,10 @@ def _load_keras(model: "keras.Model", path: Path, head: str) -> None:
     kept = _set(model, Contents(read_own(path, model)), head, str(path))
     if theirs is not None:
         _describe(model, theirs.preprocessing, theirs.labels if kept else ())
+    published = None
+    if theirs is not None and not theirs.training:
+        published = theirs.origin.get("weights")
+    _record_origin(model, path, weights=published)
 
 
 def _same(ours: Architecture, theirs: Architecture) -> bool:
@@ -156,3 +166,22 @@ def _describe(
     if preprocessing is not None and len(preprocessing.mean) != channels:
         preprocessing = None
     attach(model, replace(card, preprocessing=preprocessing, labels=labels))
+
+
+def _record_origin(
+    model: "keras.Model",
+    path: Path,
+    *,
+    source: str | None = None,
+    weights: str | None = None,
+) -> None:
+    """Notes on the model's card, if it has one, where its weights are from."""
+    card = card_of(model)
+    if card is None:
+        return
+    sha256 = None
+    if path.is_file():  # a folder's weights are several files
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    origin = {"source": source or path.name, "weights": weights, "sha256": sha256}
+    attach(model, replace(card, origin=origin))

@@ -1,0 +1,122 @@
+"""Making an ONNX file: this package beside Keras's own `model.export(format="onnx")`.
+
+    python benchmarks/export_time.py
+
+Seven minutes on 2 cores. Both sides export the same built model, each export in a
+process of its own, in turns; the libraries are imported before the clock starts. Ours
+is timed without the proof, which Keras has none of. The growth with depth follows, ours
+alone, in one process a family. Processor time stands beside wall time, which depends on
+who else has the machine.
+"""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from keras_resnet.command import parse, run
+from keras_resnet.errors import InputError
+
+EXPORTER = Path(__file__).with_name("exporter.py")
+SIDES = ("keras_resnet", "keras")
+GROWTH = (
+    ("resnet20", "resnet56", "resnet110", "resnet1001_v2"),
+    ("resnet18", "resnet34", "resnet101", "resnetrs420"),
+)
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Times exports to ONNX, beside Keras's own."""
+
+    models: tuple[str, ...] = ("resnet50", "resnet152")
+    """What both sides export."""
+    repetitions: int = 3
+    """Exports of each model by each side."""
+    growth: bool = True
+    """Measure the growth with depth too."""
+    out: Path = Path("benchmarks/results/export_time")
+    """Path without suffix of the .jsonl, .csv and .png."""
+    force: bool = False
+    """Replace existing results."""
+
+
+def exported(side: str, *names: str) -> list[dict]:
+    """One row a model, all of one process."""
+    command = [sys.executable, str(EXPORTER), side, *names]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise InputError(f"{side} cannot export {', '.join(names)}; see above.")
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    return [json.loads(line) for line in lines]
+
+
+def row(side: str, name: str, exports: list[dict]) -> dict:
+    """What is said of a model's exports by a side."""
+    from export.measure import statistics
+
+    one = exports[0]
+    peaks = [one["peak"] for one in exports if one["peak"] is not None]
+    return {
+        "export": f"{name}, {side}",
+        "batch": None,
+        **statistics([([one["wall"] for one in exports], False)], None),
+        "processor_p50_ms": round(median(e["processor"] for e in exports) * 1e3, 1),
+        "weights_mb": round(one["weights"] / 1e6, 1),
+        "peak_mb": round(max(peaks) / 1e6, 1) if peaks else None,
+        "peak_over_weights": round(max(peaks) / one["weights"], 2) if peaks else None,
+        "file_mb": round(one["file"] / 1e6, 1),
+        "nodes": one["nodes"],
+    }
+
+
+def remarks(rows: list[dict]) -> list[str]:
+    lines = [
+        f"{one['export']}: {one['p50_ms'] / 1e3:.2f} s, of the processor "
+        f"{one['processor_p50_ms'] / 1e3:.2f} s; {one['nodes']} nodes; memory rose by "
+        f"{one['peak_over_weights']} times the weights"
+        for one in rows
+    ]
+    by_name = {one["export"]: one for one in rows}
+    for label, one in by_name.items():
+        theirs = by_name.get(label.replace(*SIDES))
+        if theirs and theirs is not one:
+            wall = theirs["p50_ms"] / one["p50_ms"]
+            processor = theirs["processor_p50_ms"] / one["processor_p50_ms"]
+            name = label.split(",")[0]
+            lines.append(
+                f"{name}: ours is faster by {wall:.1f}, {processor:.1f} in "
+                "processor time"
+            )
+    return lines
+
+
+def main() -> None:
+    flags = parse(Flags)
+    from tqdm import tqdm
+
+    from export.results import refuse_results, write_results
+
+    refuse_results(flags.out, flags.force)
+    from keras_resnet.fingerprint import fingerprint
+
+    machine = fingerprint()
+    found: dict[tuple[str, str], list[dict]] = {}
+    turns = [
+        (s, n) for _ in range(flags.repetitions) for n in flags.models for s in SIDES
+    ]
+    for side, name in tqdm(turns, desc="exports"):
+        found.setdefault((side, name), []).extend(exported(side, name))
+    for names in tqdm(GROWTH if flags.growth else (), desc="growth"):
+        for name, one in zip(names, exported(SIDES[0], *names), strict=True):
+            found[SIDES[0], name] = [one]
+    rows = [row(*key, exports) for key, exports in found.items()]
+    print("\n".join(remarks(rows)))
+    for path in write_results(rows, flags.out, machine, flags.force):
+        print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,239 @@
+"""ResNets on an NVIDIA GPU: onnxruntime on CUDA and TensorRT, beside PyTorch.
+
+    python benchmarks/speed_files.py gpu gpu-files        # where Keras is
+    python benchmarks/gpu.py gpu-files --torch-python /path/to/torch/bin/python
+
+The second line needs onnxruntime-gpu with its CUDA libraries, numpy, this repository
+and the folder of files: neither TensorFlow nor Keras nor onnx, so the folder can be
+carried to any machine. Every file is timed with every variant and batch, host to host
+and, with inputs and outputs bound, on the device alone; the files of one architecture
+are interleaved. TF32 is off: float32 on the GPU has to agree with float32 on the CPU
+before anything is timed, and how far float16 is from it stands in each row.
+
+PyTorch's networks of the same depths, channels_last float16, eager and compiled, run
+after ours in a process of the Python that is named (`torch_gpu.py`).
+
+It was written without a GPU at hand: `--variants cpu` is what was run of it.
+"""
+
+import json
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from tyro.conf import Positional
+
+from export.measure import Candidate, measure, statistics, table
+from export.providers import why_not
+from export.results import refuse_results, write_results
+from export.runtime import Session
+from keras_resnet.command import parse, run
+from keras_resnet.errors import InputError
+from keras_resnet.fingerprint import fingerprint, sha256
+
+# The providers of each variant, and their options; which of them is best differs by
+# GPU, batch and precision. A CUDA graph wants bound images and one shape a session.
+VARIANTS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
+    "cuda": (("cuda",), {}),
+    "cuda-nhwc": (("cuda",), {"prefer_nhwc": "1"}),
+    "cuda-graph": (("cuda",), {"enable_cuda_graph": "1"}),
+    "cuda-nhwc-graph": (("cuda",), {"enable_cuda_graph": "1", "prefer_nhwc": "1"}),
+    "tensorrt": (("tensorrt", "cuda"), {}),
+    "cpu": (("cpu",), {}),
+}
+PARITY = 1e-4  # of the outputs' spread, in float32, as `export.verify` has it
+JUDGED = 4  # images that the outputs are compared on
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Times the ONNX files of a folder on a GPU."""
+
+    files: Positional[Path]
+    """Folder of the .onnx files, each architecture's float32 file among them."""
+    variants: tuple[Literal[tuple(VARIANTS)], ...] = tuple(VARIANTS)[:-1]
+    """Providers with their options."""
+    batch_sizes: tuple[int, ...] = (1, 8, 32, 128)
+    """Images a call."""
+    torch_python: Path | None = None
+    """A Python with torch and torchvision; without it, PyTorch is left out."""
+    torch_models: tuple[str, ...] = ("resnet18", "resnet50", "resnet152")
+    """Of torchvision."""
+    torch_device: str = "cuda"
+    """Where PyTorch runs them."""
+    min_seconds: float = 2.0
+    """Each candidate is timed that long,"""
+    min_repetitions: int = 30
+    """and that often."""
+    out: Path = Path("benchmarks/results/gpu")
+    """Path without suffix of the results."""
+    force: bool = False
+    """Replace existing results."""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    flags = parse(Flags, args)
+    refuse_results(flags.out, flags.force)
+    machine = fingerprint()
+    variants = _loading(flags.variants)
+    rows = []
+    for files in _by_architecture(flags.files).values():
+        rows += _measure(files, variants, flags)
+    if flags.torch_python:
+        rows += _torch_rows(flags)
+    else:
+        print("without PyTorch: --torch-python names a Python that has it")
+    if not rows:
+        raise InputError(f"files={flags.files}: no variant runs any of them.")
+    names = dict.fromkeys(name for row in rows for name in row)
+    rows = [{name: row.get(name) for name in names} for row in rows]
+    print(table(rows))
+    for path in write_results(rows, flags.out, machine, flags.force):
+        print(f"wrote {path}")
+
+
+def _loading(variants: Sequence[str]) -> list[str]:
+    """Those whose providers load here; an InputError that says why if none does."""
+    reasons = {
+        name: next(filter(None, map(why_not, VARIANTS[name][0])), "")
+        for name in variants
+    }
+    for name, why in reasons.items():
+        if why:
+            print(f"without {name}: {why}")
+    found = [name for name in variants if not reasons[name]]
+    if not found:
+        raise InputError(
+            f"variants={' '.join(variants)}: none of them loads on this machine, which "
+            f"has {', '.join(fingerprint()['gpus']) or 'no NVIDIA GPU'}."
+        )
+    return found
+
+
+def _by_architecture(folder: Path) -> dict[str, list[Path]]:
+    """The files of each architecture, that in float32 first."""
+    found: dict[str, dict[str, Path]] = {}
+    for path in sorted(folder.glob("*.onnx")):
+        metadata = Session(path, "cpu").metadata
+        try:
+            name, precision = metadata["architecture"], metadata["precision"]
+        except KeyError:
+            raise InputError(f"{path} is not from python -m export.onnx.") from None
+        found.setdefault(name, {})[precision] = path
+    for name, files in found.items():
+        if "float32" not in files:
+            raise InputError(f"files={folder} has no {name} in float32.")
+    if not found:
+        raise InputError(f"files={folder}: there is no .onnx file.")
+    return {
+        name: [files.pop("float32"), *files.values()] for name, files in found.items()
+    }
+
+
+def _measure(
+    files: list[Path], variants: list[str], flags: Flags
+) -> list[dict[str, Any]]:
+    """Rows of one architecture; its sessions are gone afterwards."""
+    exact = Session(files[0], "cpu")
+    shape = [224 if side is None else side for side in exact.input_shape[1:]]
+    count = max(JUDGED, *flags.batch_sizes)
+    images = np.random.default_rng(0).standard_normal((count, *shape), np.float32)
+    expected = exact.run(images[:JUDGED].astype(exact.input_dtype))
+    candidates, facts = [], []
+    for path in files:
+        for variant in variants:
+            found, difference = _candidates(path, variant, images, expected, flags)
+            candidates += found
+            facts += [difference] * len(found)
+    rows = measure(
+        candidates,
+        min_seconds=flags.min_seconds,
+        min_repetitions=flags.min_repetitions,
+    )
+    return [{**row, **more} for row, more in zip(rows, facts, strict=True)]
+
+
+def _candidates(
+    path: Path, variant: str, images: np.ndarray, expected: np.ndarray, flags: Flags
+) -> tuple[list[Candidate], dict[str, Any]]:
+    """What is to be timed of a file, and how far it is from float32 on the CPU.
+
+    A variant that cannot run the file is named and left out.
+    """
+    providers, options = VARIANTS[variant]
+    graph = "enable_cuda_graph" in options
+    largest = (max(flags.batch_sizes), *images.shape[1:])
+    load = partial(
+        Session, path, providers, largest_input=largest, options=options, tf32=False
+    )
+    labels = {"model": path.stem, "variant": variant}
+    found = []
+    try:
+        session = load()
+        images = images.astype(session.input_dtype)
+        outputs = session.bind(images[:JUDGED])().numpy()
+        for batch in flags.batch_sizes:
+            calls: dict[str, Callable] = {}
+            if variant != "cpu":
+                bound = load() if graph else session
+                calls["device"] = bound.bind(images[:batch])
+            if not graph:
+                calls["host"] = partial(session.run, images[:batch])
+            for timing, call in calls.items():
+                call()
+                found.append(Candidate({**labels, "timing": timing}, batch, call))
+    except Exception as error:  # onnxruntime's errors have no base class
+        print(f"without {path.stem} by {variant}: {' '.join(str(error).split())}")
+        return [], {}
+    precision = session.metadata["precision"]
+    difference = _difference(outputs, expected)
+    if precision == "float32":
+        _check_parity(difference["max_rel"], path, variant)
+    return found, {"precision": precision, "sha256": sha256(path), **difference}
+
+
+def _check_parity(difference: float, path: Path, variant: str) -> None:
+    if not difference <= PARITY:  # so that NaN fails as well
+        raise InputError(
+            f"{path.name} by {variant} differs from the CPU by {difference:.1e} of the "
+            f"outputs' spread; {PARITY:.0e} is allowed with TF32 off."
+        )
+
+
+def _difference(outputs: np.ndarray, expected: np.ndarray) -> dict[str, float | None]:
+    """`max_rel`, the largest share of the outputs' spread, and `snr_db`."""
+    error = outputs.astype(np.float64) - expected
+    noise = np.square(error).sum()
+    snr = 10 * np.log10(np.square(expected).sum() / noise) if noise else None
+    return {
+        "max_rel": float(np.abs(error).max() / np.ptp(expected)),
+        "snr_db": snr and round(float(snr), 1),
+    }
+
+
+def _torch_rows(flags: Flags) -> list[dict[str, Any]]:
+    """PyTorch's rows, measured in its own process, with the same statistics."""
+    words = [str(flags.torch_python), str(Path(__file__).with_name("torch_gpu.py"))]
+    words += ["--device", flags.torch_device, "--seconds", str(flags.min_seconds)]
+    words += ["--repetitions", str(flags.min_repetitions)]
+    words += ["--models", *flags.torch_models]
+    words += ["--batch-sizes", *map(str, flags.batch_sizes)]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise InputError(f"{' '.join(words)} ended with status {done.returncode}.")
+    rows = []
+    for line in done.stdout.splitlines():
+        record = json.loads(line)
+        blocks = [(record.pop("seconds"), record.pop("contended"))]
+        labels = {name: record.pop(name) for name in ("model", "variant", "timing")}
+        batch = record.pop("batch")
+        rows.append({**labels, "batch": batch, **statistics(blocks, batch), **record})
+    return rows
+
+
+if __name__ == "__main__":
+    run(main)

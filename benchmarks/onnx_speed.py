@@ -1,0 +1,298 @@
+"""How fast the exported ResNet-50 runs: peers, precisions, runtimes, and the limit.
+
+    python benchmarks/onnx_speed.py --files speed-files --torch-python /path/to/python
+
+Five minutes on 2 cores, and three more for the files where they are not there yet
+(`speed_files.py`). Everything is timed interleaved in one process, in onnxruntime
+unless another runtime is named, on the same images:
+
+    torchvision          ResNet-50 from torch.onnx, input NCHW
+    resnet50             ours, the same network (stride in the 3x3), input NHWC
+    keras.applications   its ResNet50 from Keras's own exporter
+    resnet50_v1          ours, that network (stride in the first 1x1)
+    resnet50 int8        ours, quantised (random weights: the speed alone counts)
+
+OpenVINO, as onnxruntime's provider and as a runtime of its own, gets files of a fixed
+batch, with which it is faster. Every speed is set beside the product of two large
+matrices in the same precision (`machine_limit.py`), timed in the same rounds.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keras_resnet.command import parse, run
+from keras_resnet.errors import InputError
+from keras_resnet.files import refuse_existing, write_beside
+
+if TYPE_CHECKING:
+    import numpy as np
+
+STOCK, PLUGIN, OWN = "onnxruntime", "onnxruntime+openvino", "openvino"
+Key = tuple[str, str, str]  # model, runtime, what is computed in
+
+# The file, `{batch}` for the number of images, of each row.
+ROWS: dict[Key, str] = {
+    ("torchvision", STOCK, "float32"): "torchvision",
+    ("resnet50", STOCK, "float32"): "resnet50",
+    ("keras.applications", STOCK, "float32"): "keras_applications",
+    ("resnet50_v1", STOCK, "float32"): "resnet50_v1",
+    ("resnet50", STOCK, "int8"): "resnet50-int8",
+    ("resnet50", PLUGIN, "float32"): "resnet50-batch{batch}",
+    ("resnet50", PLUGIN, "bfloat16"): "resnet50-batch{batch}",
+    ("resnet50", PLUGIN, "int8"): "resnet50-int8-batch{batch}",
+    ("resnet50", OWN, "float32"): "resnet50-batch{batch}",
+    ("resnet50", OWN, "bfloat16"): "resnet50-batch{batch}",
+    ("resnet50", OWN, "int8"): "resnet50-int8-batch{batch}",
+}
+FLOAT: Key = ("resnet50", STOCK, "float32")
+CLOSE = 1 / 1.1  # within 10%
+
+# A row, what it is held against, the least ratio of speeds at batch 1 and above.
+TARGETS: tuple[tuple[Key, Key, float, float], ...] = (
+    (FLOAT, ("torchvision", STOCK, "float32"), 1, 1),
+    (
+        ("resnet50_v1", STOCK, "float32"),
+        ("keras.applications", STOCK, "float32"),
+        *(1, 1),
+    ),
+    (("resnet50", STOCK, "int8"), FLOAT, 2.6, 2.6),
+    (("resnet50", PLUGIN, "bfloat16"), FLOAT, 5, 6),
+    (("resnet50", PLUGIN, "int8"), FLOAT, 5, 6),
+    *(
+        (("resnet50", PLUGIN, computes), ("resnet50", OWN, computes), CLOSE, CLOSE)
+        for computes in ("float32", "bfloat16", "int8")
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Times ResNet-50 as ONNX file against peers, targets and the machine's limit."""
+
+    files: Path
+    """Folder of the files; those that are missing are made there."""
+    torch_python: Path | None = None
+    """A Python with torch, torchvision, onnx and onnxscript, to make torchvision's."""
+    batch_sizes: tuple[int, ...] = (1, 16)
+    """Images a call, of 1 and 16."""
+    threads: int = os.cpu_count() or 1
+    """Of one operator, in every runtime."""
+    min_seconds: float = 4.0
+    """Each candidate is timed that long,"""
+    min_repetitions: int = 11
+    """and that often."""
+    out: Path = Path("benchmarks/results/onnx_speed")
+    """Path without suffix of the results; the targets go to <out>-targets.md."""
+    force: bool = False
+    """Replace existing results."""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    flags = parse(Flags, args)
+    from machine_limit import products
+    from speed_files import BATCHES, files_for_cpu
+
+    from export.measure import measure, table
+    from export.results import refuse_results, write_results
+    from keras_resnet.fingerprint import fingerprint
+
+    if not flags.batch_sizes or set(flags.batch_sizes) - set(BATCHES):
+        raise InputError(f"batch_sizes={flags.batch_sizes}: accepted are {BATCHES}.")
+    targets = flags.out.with_name(f"{flags.out.name}-targets.md")
+    refuse_results(flags.out, flags.force)
+    refuse_existing(targets, flags.force)
+    files = files_for_cpu(flags.files, flags.torch_python)
+    machine = fingerprint()
+    with tempfile.TemporaryDirectory() as folder:
+        candidates = products(Path(folder), flags.threads) + networks(files, flags)
+        rows = measure(
+            candidates,
+            min_seconds=flags.min_seconds,
+            min_repetitions=flags.min_repetitions,
+        )
+    rows = with_rates(rows, multiply_adds(files))
+    print(table(rows))
+    summary = "\n".join([*speeds(rows), "", *against_targets(rows), ""])
+    print(summary)
+    paths = write_results(rows, flags.out, machine, flags.force)
+    with write_beside(targets, flags.force) as part:
+        part.write_text(summary)
+    for path in [*paths, targets]:
+        print(f"wrote {path}")
+
+
+def networks(files: dict[str, Path], flags: Flags) -> list:
+    """A candidate for each row and batch that can run here; says what cannot."""
+    from export.measure import Candidate
+    from export.providers import why_not
+
+    missing = {STOCK: "", PLUGIN: why_not("openvino"), OWN: _no_openvino()}
+    for runtime, why in missing.items():
+        if why:
+            print(f"without {runtime}: {why}")
+    found = []
+    for (model, runtime, computes), name in ROWS.items():
+        for batch in flags.batch_sizes:
+            path = files.get(name.format(batch=batch))
+            if path is None or missing[runtime]:
+                continue
+            labels = {"model": model, "runtime": runtime, "computes": computes}
+            labels["threads"] = flags.threads
+            call = _call(path, runtime, computes, batch, flags.threads)
+            found.append(Candidate(labels, batch, call))
+    return found
+
+
+def _no_openvino() -> str:
+    from importlib.util import find_spec
+
+    return "" if find_spec("openvino") else "it needs pip install openvino"
+
+
+def _call(
+    path: Path, runtime: str, computes: str, batch: int, threads: int
+) -> Callable[[], Any]:
+    """Runs a file on `batch` images from a numpy array to a numpy array."""
+    import numpy as np
+
+    from export.runtime import Session
+
+    # What an int8 file has in float, such as its end, goes through AMX too.
+    rest = "bfloat16" if computes == "int8" else computes
+    if runtime == PLUGIN:
+        session = Session(path, "openvino", threads, precision=rest)
+    else:
+        session = Session(path, "cpu", threads)
+    shape = (batch, *session.input_shape[1:])
+    images = np.random.default_rng(0).normal(size=shape).astype(session.input_dtype)
+    if runtime == OWN:
+        return _own_runtime(path, rest, threads, images)
+    return partial(session.run, images)
+
+
+def _own_runtime(
+    path: Path, precision: str, threads: int, images: "np.ndarray"
+) -> Callable[[], Any]:
+    """OpenVINO without onnxruntime, as its own examples run it for low latency."""
+    import openvino
+
+    from export.plugin import PRECISIONS
+
+    settings = {
+        "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    compiled = openvino.Core().compile_model(str(path), "CPU", settings)
+    request = compiled.create_infer_request()
+
+    def call():
+        request.infer([images], share_inputs=True)
+        return request.get_output_tensor(0).data.copy()
+
+    return call
+
+
+def multiply_adds(files: dict[str, Path]) -> dict[str, int]:
+    """Of one image, by the model's name in the rows."""
+    import onnx
+
+    from export.graph.counts import count
+
+    return {
+        model: count(onnx.load(files[name]))["multiply_adds"]
+        for (model, runtime, computes), name in ROWS.items()
+        if (runtime, computes) == (STOCK, "float32") and name in files
+    }
+
+
+def with_rates(
+    rows: Sequence[dict[str, Any]], work: dict[str, int]
+) -> list[dict[str, Any]]:
+    """The rows with `gmac_per_second`, and what `share_of_limit` that is.
+
+    Args:
+        rows: as `measure` gives them, of networks and of matrix products.
+        work: multiply-adds of an image, by model.
+    """
+    from machine_limit import KIND, SIDE, limits, rate
+
+    reached = limits(rows)
+    found = []
+    for row in rows:
+        speed = rate(row, SIDE**3 if row["model"] == KIND else work[row["model"]])
+        limit = reached.get(row["computes"])
+        share = round(speed / limit, 3) if limit else None
+        found.append({**row, "gmac_per_second": speed, "share_of_limit": share})
+    return found
+
+
+def speeds(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """A Markdown table: time, speed against float32, rate, share of the limit."""
+    from machine_limit import median
+
+    base = {r["batch"]: median(r) for r in rows if _key(r) == FLOAT}
+    lines = [
+        "| Model | Runtime | Computes in | Batch | ms | Speed | GMAC/s | Of limit |",
+        "|---|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for row in sorted(rows, key=lambda one: one["batch"] or 0):
+        ratio, share = base.get(row["batch"], 0) / median(row), row["share_of_limit"]
+        cells = [*_key(row), row["batch"] or "-", f"{median(row):.2f}"]
+        cells += [f"{ratio:.2f}" if ratio else "-", f"{row['gmac_per_second']:.0f}"]
+        lines.append(f"| {' | '.join(map(str, cells))} | {_percent(share)} |")
+    return lines
+
+
+def against_targets(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """A Markdown table of the ratios that are asked for and those that were found.
+
+    Beside the ratio of the medians stand the quartiles of the rounds' own ratios: where
+    what is asked for lies between them, the machine cannot tell.
+    """
+    from machine_limit import median
+
+    found = {(_key(row), row["batch"]): row for row in rows if row["batch"]}
+    lines = [
+        "| Row | Against | Batch | Asked for | Found | By rounds | |",
+        "|---|---|---:|---:|---:|---:|---|",
+    ]
+    for ours, theirs, single, several in TARGETS:
+        for batch in sorted({batch for _, batch in found}):
+            if {(ours, batch), (theirs, batch)} <= found.keys():
+                least = single if batch == 1 else several
+                mine, other = found[ours, batch], found[theirs, batch]
+                ratio = median(other) / median(mine)
+                low, high = _quartiles(mine["rounds_p50_ms"], other["rounds_p50_ms"])
+                verdict = "reached" if ratio >= least else "missed"
+                if low <= least <= high:
+                    verdict = "within the spread"
+                cells = [" ".join(ours), " ".join(theirs), str(batch), f"{least:.2f}"]
+                cells += [f"{ratio:.2f}", f"{low:.2f} to {high:.2f}", verdict]
+                lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _quartiles(ours: list[float], theirs: list[float]) -> list[float]:
+    """Of the ratios of times in the rounds that both were in."""
+    import numpy as np
+
+    ratios = [b / a for a, b in zip(ours, theirs, strict=False)]
+    return np.percentile(ratios, [25, 75]).tolist()
+
+
+def _key(row: dict[str, Any]) -> Key:
+    return row["model"], row["runtime"], row["computes"]
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
+
+
+if __name__ == "__main__":
+    run(main)

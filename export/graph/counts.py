@@ -1,0 +1,229 @@
+"""What an ONNX graph holds and does, counted from the graph alone.
+
+Multiply-adds follow the papers on residual networks, as `keras_resnet.arithmetic`
+does: those of convolutions and matrix products, for one picture, one for a product and
+its addition. Additions, activations, pooling, what normalisation a graph still has, and
+the resizing of pictures (an Einsum) are left out. A graph counts what is in it: a blur
+or an attention's small convolution, which the papers' tables leave out, is a
+convolution here.
+
+Parameters are the numbers that the operators get as constants, each once: kernels,
+biases, matrices. Scales and zero points of quantisation are none, nor are scalars and
+whole numbers such as shapes. Normalisation that was folded leaves a bias a channel.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import onnx
+from onnx import TensorProto
+
+from export.graph.outline import outline_of, shapes_of
+
+# Operators that multiply and add: where the weights (or the second matrix) enter.
+CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "FusedConv": 1, "QLinearConv": 3}
+CONVOLUTIONS |= {"ConvTranspose": 1}
+PRODUCTS = {"MatMul": 1, "MatMulInteger": 1, "Gemm": 1, "FusedMatMul": 1}
+PRODUCTS |= {"QLinearMatMul": 3, "QGemm": 3}
+INTEGER = {"ConvInteger", "QLinearConv", "MatMulInteger", "QLinearMatMul", "QGemm"}
+QUANTISATION = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
+NO_WEIGHTS = {"Resize", "Upsample", "Pad", "Clip"}  # their constants are settings
+SAME_VALUES = {"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Cast"}
+FLOATS = {
+    *(TensorProto.FLOAT, TensorProto.FLOAT16),
+    *(TensorProto.DOUBLE, TensorProto.BFLOAT16),
+}
+BYTES = {TensorProto.INT8, TensorProto.UINT8}
+STANDARD = ("", "ai.onnx")
+NORM = "BatchNormalization"
+SCALES = ("Mul", "Add", "Sub", "Div")
+
+
+@dataclass(frozen=True)
+class _Constant:
+    shape: tuple[int, ...]
+    dtype: int
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+
+def count(
+    proto: onnx.ModelProto, size: tuple[int, int] | None = None
+) -> dict[str, Any]:
+    """Counts a graph; of any origin, with its weights in the file or beside it.
+
+    Args:
+        proto: the model; its weights' values are not read.
+        size: height and width, where its input leaves them open. The batch counts as 1
+            where it is open.
+
+    Returns:
+        nodes: number by operator, the most frequent first, subgraphs included.
+        foreign: those among them that ONNX does not define, by domain and name.
+        parameters: see above. parameters_in_8_bits: how many of them are int8 or uint8.
+        multiply_adds: for one picture; None where the sizes inside stay unknown.
+        multiply_adds_in_8_bits: how many of them take 8-bit weights and activations.
+        batch_norm: BatchNormalization nodes.
+        foldable: BatchNormalization nodes, and multiplications and additions by one
+            constant a channel, right behind a convolution that could take them in.
+
+    Raises:
+        InputError: its shapes contradict each other.
+    """
+    outline = outline_of(proto, size)
+    graph = outline.graph
+    constants = _constants(proto)
+    nodes = Counter(node.op_type for node in _nodes(graph))
+    weights = _weights(graph, constants)
+    known = shapes_of(outline) | {name: one.shape for name, one in constants.items()}
+    entering = known.get(graph.input[0].name) if graph.input else None
+    pictures = entering[0] or 1 if entering and len(entering) == 4 else 1
+    # A first axis whose size is lost on the way, in a Reshape to -1, is the batch.
+    known = {n: s and (s[0] or pictures, *s[1:]) for n, s in known.items()}
+    total, in_8_bits = _multiply_adds(graph, known)
+    return {
+        "nodes": dict(nodes.most_common()),
+        "foreign": _foreign(proto, graph),
+        "parameters": sum(one.size for one in weights),
+        "parameters_in_8_bits": sum(o.size for o in weights if o.dtype in BYTES),
+        "multiply_adds": None if total is None else total // pictures,
+        "multiply_adds_in_8_bits": None if total is None else in_8_bits // pictures,
+        "batch_norm": nodes[NORM],
+        "foldable": _foldable(graph, constants),
+    }
+
+
+def _constants(proto: onnx.ModelProto) -> dict[str, _Constant]:
+    """Initializers, and what Constant nodes hold, by name."""
+    found = {
+        one.name: _Constant(tuple(one.dims), one.data_type)
+        for one in proto.graph.initializer
+    }
+    for node in proto.graph.node:
+        if node.op_type == "Constant" and node.output:
+            for one in node.attribute:
+                if one.name == "value":
+                    held = _Constant(tuple(one.t.dims), one.t.data_type)
+                    found[node.output[0]] = held
+    return found
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _nodes(inner)
+
+
+def _weights(graph: onnx.GraphProto, constants: dict) -> list[_Constant]:
+    """The constants that are parameters."""
+    names = {}
+    for node in graph.node:
+        if node.op_type in NO_WEIGHTS | {"QuantizeLinear"}:
+            continue
+        taken = _tensors(node)
+        quantised = node.op_type in INTEGER | {"DequantizeLinear"}
+        for name in taken:
+            one = constants.get(name)
+            # of quantised operators the weights and the bias, which may be int32
+            if one and (quantised or (one.dtype in FLOATS and one.shape)):
+                names[name] = one
+    return list(names.values())
+
+
+def _tensors(node: onnx.NodeProto) -> list[str]:
+    """A node's inputs, without scales and zero points of quantisation."""
+    places = {
+        "DequantizeLinear": (0,),
+        "QLinearConv": (0, 3, 8),
+        "QLinearMatMul": (0, 3),
+        "QGemm": (0, 3, 6),
+        "ConvInteger": (0, 1),
+        "MatMulInteger": (0, 1),
+    }.get(node.op_type)
+    return [
+        name
+        for place, name in enumerate(node.input)
+        if name and (places is None or place in places)
+    ]
+
+
+def _multiply_adds(graph: onnx.GraphProto, shapes: dict) -> tuple[int | None, int]:
+    """All, None if a shape is unknown; and those in 8 bits."""
+    makers = {name: node for node in graph.node for name in node.output}
+    total = in_8_bits = 0
+    for node in graph.node:
+        place = (CONVOLUTIONS | PRODUCTS).get(node.op_type)
+        if place is None or len(node.input) <= place or not node.output:
+            continue
+        products = _products(node, node.input[place], shapes)
+        if products is None:
+            return None, 0
+        total += products
+        pair = node.input[0], node.input[place]
+        if node.op_type in INTEGER or all(_dequantised(n, makers) for n in pair):
+            in_8_bits += products
+    return total, in_8_bits
+
+
+def _products(node: onnx.NodeProto, weights: str, shapes: dict) -> int | None:
+    entering, kernel = shapes.get(node.input[0]), shapes.get(weights)
+    leaving = shapes.get(node.output[0])
+    if node.op_type in CONVOLUTIONS:
+        positions = entering if node.op_type == "ConvTranspose" else leaving
+        factors = positions and kernel and (positions[0], *positions[2:], *kernel)
+    else:
+        axis = -2 if _turned(node) else -1
+        factors = entering and leaving and (*leaving, entering[axis])
+    return prod(factors) if factors and None not in factors else None
+
+
+def _turned(node: onnx.NodeProto) -> bool:
+    return any(one.name == "transA" and one.i for one in node.attribute)
+
+
+def _dequantised(name: str, makers: dict) -> bool:
+    """Whether a tensor comes out of DequantizeLinear, if in another form."""
+    seen = set()
+    while (node := makers.get(name)) is not None and name not in seen:
+        seen.add(name)
+        if node.op_type not in SAME_VALUES or not node.input:
+            return node.op_type == "DequantizeLinear"
+        name = node.input[0]
+    return False
+
+
+def _foldable(graph: onnx.GraphProto, constants: dict) -> int:
+    outputs = [one.name for one in graph.output]
+    uses = Counter(outputs + [name for node in graph.node for name in node.input])
+    convolved = {
+        node.output[0]: constants[node.input[1]].shape[0]
+        for node in graph.node
+        if node.op_type == "Conv"
+        and len(node.input) > 1
+        and node.output
+        and uses[node.output[0]] == 1
+        and constants.get(node.input[1], _Constant((), 0)).shape
+    }
+    found = 0
+    for node in graph.node:
+        channels = [convolved[name] for name in node.input if name in convolved]
+        sizes = [constants[name].size for name in node.input if name in constants]
+        by_channel = node.op_type in SCALES and sizes in ([1], channels)
+        found += bool(channels and (node.op_type == NORM or by_channel))
+    return found
+
+
+def _foreign(proto: onnx.ModelProto, graph: onnx.GraphProto) -> list[str]:
+    names = set()
+    for node in _nodes(graph):
+        domain = "" if node.domain in STANDARD else node.domain
+        if domain or not onnx.defs.has(node.op_type, domain):
+            names.add(f"{domain}.{node.op_type}".lstrip("."))
+    return sorted(names)

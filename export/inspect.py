@@ -1,0 +1,199 @@
+"""What an ONNX file says of itself, and what its graph says.
+
+    python -m export.inspect exported/resnet20.onnx
+    python -m export.inspect other.onnx --input-size 224 224 --json
+
+The first part is the metadata that the exporter wrote; files of other tools have none.
+The second is counted from the graph (`export.graph.counts` says how). Of a SavedModel's
+folder, and of a file with its metadata in `<name>.json` beside it, there is the first.
+Runs without TensorFlow and Keras.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tyro.conf import Positional
+
+from export.graph.reading import (
+    KEY,
+    beside,
+    inputs,
+    parse_object,
+    read,
+    read_metadata,
+    recorded_size,
+    tensor,
+)
+from keras_resnet.command import parse, run
+from keras_resnet.errors import InputError
+
+MOST_ITEMS = 6  # shown of a list
+MOST_CHARACTERS = 120  # shown of a text
+MOST_DEPTH = 2  # of lists and objects inside each other
+
+
+def inspect(
+    path: str | os.PathLike, input_size: tuple[int, int] | None = None
+) -> dict[str, Any]:
+    """Reads a file; runs nothing of it.
+
+    Args:
+        path: an .onnx file; or another artifact with its metadata.
+        input_size: height and width to count at, for a file that leaves them open;
+            None takes what its metadata says of preprocessing, if it does.
+
+    Returns:
+        `bytes`, of data beside the file too, and `metadata` ({} where there is none);
+        of ONNX also `graph`: producer, opsets and ir_version, inputs and outputs,
+        the size that was counted at, and what `export.graph.counts.count` gives.
+
+    Raises:
+        InputError: no such file; it is damaged, or its metadata or its data beside
+            it; `input_size` does not fit.
+    """
+    path = Path(path)
+    for record in (path / f"{KEY}.json", path.with_name(f"{path.name}.json")):
+        if record.is_file() and path.suffix != ".onnx":
+            return {"bytes": _size(path), "metadata": _read_json(record)}
+    from export.graph.counts import count
+
+    proto = read(path)
+    metadata = read_metadata(proto, path)
+    entering = inputs(proto)
+    is_open = any(tensor(one)["shape"][1:].count(None) == 2 for one in entering)
+    if input_size and not is_open:
+        raise InputError(f"input_size: the size of {path}'s pictures is not open.")
+    size = input_size or (recorded_size(metadata) if is_open else None)
+    return {
+        "bytes": sum(map(_size, (path, *map(path.parent.joinpath, beside(proto))))),
+        "metadata": metadata,
+        "graph": {
+            "producer": f"{proto.producer_name} {proto.producer_version}".strip(),
+            "opsets": {one.domain: one.version for one in proto.opset_import},
+            "ir_version": proto.ir_version,
+            "inputs": [tensor(one) for one in entering],
+            "outputs": [tensor(one) for one in proto.graph.output],
+            "counted_at": size,
+            **count(proto, size),
+        },
+    }
+
+
+def report(path: str | os.PathLike, found: dict[str, Any]) -> str:
+    """What `inspect` found, as lines for people."""
+    lines = [f"{path}: {found['bytes'] / 1e6:,.2f} MB"]
+    told = found["metadata"] or {"metadata": "none"}
+    lines += [
+        "what it says of itself:",
+        *_rows((k, _words(v)) for k, v in told.items()),
+    ]
+    if graph := found.get("graph"):
+        lines += ["what its graph says:", *_rows(_graph_rows(graph))]
+    return "\n".join(lines)
+
+
+def _graph_rows(graph: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "producer", _words(graph["producer"])
+    opsets = graph["opsets"].items()
+    yield "opset", ", ".join(f"{_printable(k)} {v}".strip() for k, v in opsets)
+    for key in ("inputs", "outputs"):
+        yield key, "; ".join(map(_tensor_words, graph[key]))
+    nodes = graph["nodes"]
+    counted = ", ".join(f"{name} {number}" for name, number in nodes.items())
+    yield "nodes", f"{sum(nodes.values())}: {_printable(counted, 2000)}"
+    yield "foreign operators", _words(graph["foreign"]) or "none"
+    yield "transposes", str(nodes.get("Transpose", 0))
+    left, foldable = graph["batch_norm"], graph["foldable"]
+    yield (
+        "batch norm",
+        f"{left} left, {foldable} right behind a convolution that could take it in"
+        if left or foldable
+        else "folded",
+    )
+    yield "parameters", f"{graph['parameters']:,}"
+    size, total = graph["counted_at"], graph["multiply_adds"]
+    at = f" of {size[0]}x{size[1]}" if size else ""
+    unknown = "unknown: shapes inside are open; --input-size may settle them"
+    yield "multiply-adds", unknown if total is None else f"{total:,} a picture{at}"
+    shares = [
+        f"{graph[f'{key}_in_8_bits'] / graph[key]:.1%} of the {key.replace('_', '-')}"
+        for key in ("parameters", "multiply_adds")
+        if graph[key]
+    ]
+    yield "in 8 bits", ", ".join(shares) or "nothing"
+
+
+def _tensor_words(one: dict[str, Any]) -> str:
+    shape = ", ".join(str(side or "any") for side in one["shape"])
+    return f"{_printable(one['name'])}, {one['dtype']} ({shape})"
+
+
+def _rows(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    return [f"  {_printable(str(key)):<18} {text}" for key, text in pairs]
+
+
+def _words(value: Any, depth: int = 0) -> str:
+    """A value of any kind; lists, texts and what lies deep are cut short."""
+    if isinstance(value, dict | list) and depth == MOST_DEPTH:
+        return "..."
+    if isinstance(value, dict):
+        pairs = list(value.items())[: 2 * MOST_ITEMS]
+        return ", ".join(
+            f"{_printable(str(k))}: {_words(v, depth + 1)}" for k, v in pairs
+        )
+    if isinstance(value, list):
+        shown = value[:MOST_ITEMS]
+        items = ["any" if one is None else _words(one, depth + 1) for one in shown]
+        text = ("; " if any(isinstance(one, dict) for one in shown) else ", ").join(
+            items
+        )
+        return text + f", ... ({len(value)})" * (len(value) > MOST_ITEMS)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return _printable("none" if value is None else str(value))
+
+
+def _printable(text: str, most: int = MOST_CHARACTERS) -> str:
+    """On one line, without what would steer a terminal, and not too long."""
+    cut = text[:most] + "..." * (len(text) > most)
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in cut)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}.") from error
+    return parse_object(text, str(path))
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all in a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(one.stat().st_size for one in files if one.is_file())
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectFlags:
+    """Prints what an ONNX file says of itself and what its graph says."""
+
+    file: Positional[Path]
+    """An .onnx file, a SavedModel's folder, or another artifact of ours."""
+    input_size: tuple[int, int] | None = None
+    """Height and width to count at, for a file that leaves them open."""
+    json: bool = False
+    """Print everything as JSON."""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    flags = parse(InspectFlags, args, prog="python -m export.inspect")
+    found = inspect(flags.file, flags.input_size)
+    print(json.dumps(found, indent=2) if flags.json else report(flags.file, found))
+
+
+if __name__ == "__main__":
+    run(main)

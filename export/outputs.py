@@ -1,0 +1,146 @@
+"""What an exported model ends in: probabilities, logits, top-k, features, embedding.
+
+`ending` cuts a Keras model where the output leaves it; `finish` computes what no layer
+of the model does.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_resnet.errors import InputError
+from keras_resnet.model import feature_maps
+from keras_resnet.saving import card_of
+
+# A block's output in keras.applications' ResNets.
+APPLICATIONS_BLOCK = re.compile(r"conv(\d)_block\d+_out")
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of an artifact.
+
+    Attributes:
+        name: in the artifact.
+        kind: one of `export.choices.KINDS`.
+    """
+
+    name: str
+    kind: str
+
+
+def outputs_of(model: keras.Model, output: str) -> tuple[Output, ...]:
+    """What leaves, in order; `model` is what `ending` gave."""
+    if output == "top_k":
+        return Output("scores", output), Output("classes", output)
+    if output == "features":
+        return tuple(Output(name, output) for name in model.output)
+    return (Output(output, output),)
+
+
+def ending(model: keras.Model, output: str) -> keras.Model:
+    """The model up to what `output` is made of.
+
+    Returns:
+        A model of the same input around the same weights, that gives {"logits": (N,
+        classes)}, {"embedding": (N, features)} or {"C2": (N, H, W, C), ...}.
+
+    Raises:
+        InputError: the model has no such thing, or it cannot be told.
+    """
+    if output == "features":
+        tensors = _features(model)
+    elif output == "embedding":
+        tensors = {"embedding": _embedding(model)}
+    else:
+        tensors = {"logits": _logits(model)}
+    return keras.Model(model.inputs[0], tensors, name=model.name)
+
+
+def finish(tensors: dict[str, Any], output: str, top: int) -> dict[str, Any]:
+    """The outputs by name, from what the model of `ending` gave."""
+    if output not in ("probabilities", "top_k"):
+        return tensors
+    probabilities = ops.softmax(tensors["logits"])
+    if output == "probabilities":
+        return {output: probabilities}
+    scores, classes = ops.top_k(probabilities, top)
+    return {"scores": scores, "classes": ops.cast(classes, "int64")}
+
+
+def _features(model: keras.Model) -> dict[str, Any]:
+    """C2 (the first stage's output) and on, of our models and keras.applications'."""
+    if card_of(model):
+        maps = feature_maps(model)
+        return {name: tensor for name, tensor in maps.items() if name != "C1"}
+    maps = {}
+    for layer in model.layers:  # a stage's last block replaces those before it
+        if found := APPLICATIONS_BLOCK.fullmatch(layer.name):
+            maps[f"C{found[1]}"] = layer.output
+    if not maps:
+        raise InputError(
+            f"output='features': where the stages of model {model.name!r} end cannot "
+            "be told; a model from keras_resnet or keras.applications is needed."
+        )
+    return maps
+
+
+def _embedding(model: keras.Model) -> Any:
+    """What enters the classifier, or what a model without one pools."""
+    last, _, inner = _last(model)
+    while _is_softmax(last) and not isinstance(last, keras.layers.Dense):
+        last, call, _ = inner._keras_history
+        inner = last._inbound_nodes[call].input_tensors[0]
+    if isinstance(last, keras.layers.Dense):
+        return inner
+    if len(model.output_shape) == 2 and "Pooling" in type(last).__name__:
+        return model.outputs[0]
+    raise InputError(
+        f"output='embedding': model {model.name!r} ends in {type(last).__name__} "
+        f"{last.name!r}; a Dense layer, before softmax or not, or global pooling is "
+        "needed."
+    )
+
+
+def _logits(model: keras.Model) -> Any:
+    """What a classifier gives, or what enters its softmax."""
+    last, activation, inner = _last(model)
+    if activation is keras.activations.linear:
+        return model.outputs[0]
+    if not _is_softmax(last):
+        raise InputError(
+            f"model {model.name!r} ends in {type(last).__name__} {last.name!r}: "
+            "whether that gives logits or probabilities cannot be told. Accepted are "
+            "a Dense layer without activation, and a softmax layer."
+        )
+    if not isinstance(last, keras.layers.Dense):
+        return inner
+    linear = keras.layers.Dense.from_config(last.get_config() | {"activation": None})
+    logits = linear(inner)
+    linear.set_weights(last.get_weights())
+    return logits
+
+
+def _last(model: keras.Model) -> tuple[keras.layers.Layer, Any, Any]:
+    """The layer that gives the output, its activation, and the tensor that enters."""
+    # Not layers[-1]: a function such as ops.softmax is no layer, and one layer may be
+    # called several times.
+    last, call, _ = model.outputs[0]._keras_history
+    inner = last._inbound_nodes[call].input_tensors[0]
+    return last, _activation(last), inner
+
+
+def _activation(layer: keras.layers.Layer) -> Any:
+    """Of a layer that is nothing but one, or a Dense with one; else None."""
+    if isinstance(layer, keras.layers.Softmax):
+        return keras.activations.softmax
+    if isinstance(layer, keras.layers.Dense | keras.layers.Activation):
+        return layer.activation
+    return None
+
+
+def _is_softmax(layer: keras.layers.Layer) -> bool:
+    return _activation(layer) is keras.activations.softmax

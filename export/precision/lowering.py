@@ -1,0 +1,97 @@
+"""One precision as a function: from the nodes to spare to a model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import onnx
+
+from export.precision import float16, weights
+from export.precision.pictures import Pictures
+from export.precision.placement import Graph, quantizable
+from export.precision.plan import CALIBRATED, Plan
+from export.precision.qdq import FORMS, Writer
+from export.precision.ranges import measure
+from export.precision.rewrite import normalization_as_convolution, prepare
+from keras_resnet.errors import InputError
+
+INT8 = "int8 per channel"
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """A float32 model, ready to be made in a lower precision.
+
+    Attributes:
+        names: of the nodes that can be lowered, in the order of the graph.
+        build: from the names of nodes that stay in float32 to a model.
+        record: how it was calibrated, for the file's metadata.
+    """
+
+    names: list[str]
+    build: Callable[[frozenset[str]], onnx.ModelProto]
+    record: dict
+
+
+def lowering(
+    proto: onnx.ModelProto, plan: Plan, pictures: Pictures | None, verbose: bool
+) -> Lowering:
+    """Prepares a precision of a float32 model.
+
+    Args:
+        proto: in float32, BatchNorm folded.
+        plan: what is wanted.
+        pictures: to calibrate with; None where the precision needs none.
+        verbose: show the progress.
+
+    Raises:
+        InputError: nothing in the model can be lowered, or it cannot be calibrated.
+    """
+    proto = prepare(proto)
+    if plan.precision == "int8":
+        proto = normalization_as_convolution(proto)
+    graph = Graph(proto)
+    if plan.precision in CALIBRATED:
+        made = _int8(graph, plan, pictures, verbose)
+    elif plan.precision == "int8-weights":
+        names = [node.name for node in weights.weighted(graph.proto.graph)]
+        record = _record(plan, None, "float32", INT8)
+        made = Lowering(
+            names, lambda kept: weights.lower_weights(graph.proto, kept), record
+        )
+    else:
+        made = Lowering(
+            float16.candidates(graph),
+            lambda kept: float16.lower(graph.proto, kept),
+            _record(plan, None, "float16", "float16"),
+        )
+    if not made.names:
+        raise InputError(
+            f"precision={plan.precision!r}: nothing in this model can be lowered; it "
+            "has no product with constant weights."
+        )
+    return made
+
+
+def _int8(graph: Graph, plan: Plan, pictures: Pictures, verbose: bool) -> Lowering:
+    form, names = FORMS[plan.precision], quantizable(graph)
+    roots = sorted(set(Writer(graph, form, names).roots.values()))
+    batches = (images for images, _ in pictures.watched("calibrating", verbose))
+    ranges = measure(graph.proto, plan.layout, roots, batches, plan.method)
+
+    def build(kept):
+        return Writer(graph, form, set(names) - kept).write(ranges)
+
+    record = _record(plan, pictures, f"{form.dtype} per tensor", INT8)
+    return Lowering(names, build, record)
+
+
+def _record(
+    plan: Plan, pictures: Pictures | None, activations: str, kernels: str
+) -> dict:
+    return {
+        "data": pictures and pictures.name,
+        "images": pictures.count if pictures else 0,
+        "method": pictures and plan.method,
+        "activations": activations,
+        "weights": kernels,
+    }

@@ -1,0 +1,60 @@
+"""What a user asks of a lower precision. The standard library alone."""
+
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+
+from keras_resnet.errors import InputError
+
+PRECISIONS = ("float32", "float16", "int8", "int8-tensorrt", "int8-weights")
+CALIBRATED = ("int8", "int8-tensorrt")  # those whose activations need a range
+METHODS = ("percentile", "entropy", "minmax")
+FEWEST = 8  # pictures that a range can be taken from
+NO_DATA = "none"  # as `validate`: accuracy is not measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A precision, and the pictures that it is made and judged with.
+
+    Attributes:
+        precision: "float16", "int8" (for CPUs), "int8-tensorrt" or "int8-weights".
+        calibrate: data spec, as training takes it, whose training pictures give the
+            ranges of the activations; None for what the model was trained on.
+        calibration_images: how many of them.
+        method: how a range is taken: "percentile", "entropy" or "minmax".
+        validate: data spec whose validation pictures the accuracy is measured on;
+            None for the same data as above; "none" to leave it unmeasured.
+        validation_images: how many of them; None for all.
+        max_drop: points of top-1 that may be lost against float32.
+        data_dir: folder of prepared TFDS data sets; None: ~/tensorflow_datasets.
+        layout: of the file's input: "nhwc" or "nchw".
+    """
+
+    precision: str
+    calibrate: str | None = None
+    calibration_images: int = 256
+    method: str = "percentile"
+    validate: str | None = None
+    validation_images: int | None = None
+    max_drop: float = 0.5
+    data_dir: Path | None = None
+    layout: str = "nhwc"
+
+    def __post_init__(self):
+        for name, choices in (("precision", PRECISIONS), ("method", METHODS)):
+            if (value := getattr(self, name)) not in choices:
+                raise InputError(f"{name}={value!r}: accepted are {choices}.")
+        if self.calibration_images < FEWEST:
+            raise InputError(
+                f"calibration_images={self.calibration_images}: {FEWEST} or more are "
+                "needed; hundreds are usual."
+            )
+        if self.validation_images is not None and self.validation_images < 1:
+            raise InputError(
+                f"validation_images={self.validation_images}: 1 or more are needed."
+            )
+        if not (isfinite(self.max_drop) and 0 <= self.max_drop <= 100):
+            raise InputError(
+                f"max_drop={self.max_drop}: points of top-1 from 0 to 100 are accepted."
+            )

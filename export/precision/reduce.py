@@ -1,0 +1,155 @@
+"""From a float32 model to one of a lower precision whose accuracy holds."""
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import onnx
+
+from export.precision.accuracy import AccuracyError, drop, evaluate
+from export.precision.lowering import Lowering, lowering
+from export.precision.pictures import (
+    Pictures,
+    calibration_pictures,
+    validation_pictures,
+)
+from export.precision.plan import CALIBRATED, Plan
+from export.precision.running import runner
+from export.precision.sensitivity import fewest, rank
+
+if TYPE_CHECKING:
+    from export.signature import Signature
+
+SPARED = 0.5  # largest share of the nodes that may stay in float32
+PROBES = 8  # batches of pictures that the sensitivity is measured on
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """A model in a lower precision, and what its file's metadata says of that.
+
+    Attributes:
+        proto: the model.
+        calibration: data, images, method, activations, weights, and kept_in_float,
+            the names of the nodes that were spared.
+        accuracy: data, images, float32 and exported (top1 and top5), drop_points and
+            max_drop; None where it was not measured.
+    """
+
+    proto: onnx.ModelProto
+    calibration: dict
+    accuracy: dict | None
+
+
+def reduce(
+    proto: onnx.ModelProto, signature: "Signature", plan: Plan, verbose: bool = False
+) -> Reduced:
+    """Lowers the precision of a model, and measures what that costs.
+
+    Where more than `plan.max_drop` points of top-1 are lost, the nodes that add most
+    noise to the output stay in float32, as few as are needed.
+
+    Args:
+        proto: in float32, of the signature, with input and outputs named as there.
+        signature: what the file takes and gives.
+        plan: what is wanted.
+        verbose: show the progress and the findings.
+
+    Raises:
+        InputError: the pictures or the model cannot be used.
+        AccuracyError: half of the nodes in float32 are not enough.
+    """
+    judges = validation_pictures(plan, signature)
+    pictures = None
+    if plan.precision in CALIBRATED:
+        pictures = calibration_pictures(plan, signature)
+    made = lowering(proto, plan, pictures, verbose)
+    kept, accuracy = frozenset(), None
+    if judges is None:
+        lowered = made.build(kept)
+        if verbose:
+            print("accuracy not measured")
+    else:
+        search = Search(proto, made, judges, plan, verbose)
+        kept = search.run(pictures or judges)
+        lowered, accuracy = made.build(kept), search.record(kept)
+    names = [name for name in made.names if name in kept]
+    return Reduced(lowered, made.record | {"kept_in_float": names}, accuracy)
+
+
+class Search:
+    """Looks for the fewest nodes in float32 that hold the accuracy."""
+
+    def __init__(
+        self,
+        proto: onnx.ModelProto,
+        made: Lowering,
+        judges: Pictures,
+        plan: Plan,
+        verbose: bool,
+    ):
+        self.made, self.judges, self.plan, self.verbose = made, judges, plan, verbose
+        self.reference = self._evaluate(proto, "float32")
+        self.found = {}  # accuracy, by the nodes in float32
+
+    def run(self, probes: Pictures) -> frozenset[str]:
+        """The names of the nodes that stay in float32.
+
+        Args:
+            probes: pictures to measure the sensitivity on.
+        """
+        none = frozenset()
+        if self.holds(none):
+            return none
+        made = self.made
+        self._say(f"{self.lost(none):.2f} points of top-1 lost: looking for the layers")
+        images = [batch for batch, _ in islice(probes, PROBES)]
+        ranked = rank(made.build, made.names, self.plan.layout, images, self.verbose)
+        most = int(SPARED * len(ranked))
+        kept = fewest(ranked, most, self.holds) if most else None
+        if kept is None:
+            best = min(self.found, key=self.lost)
+            raise AccuracyError(
+                f"{self.plan.precision} loses {self.lost(none):.2f} points of top-1 on "
+                f"{self.judges.name!r}, and {self.lost(best):.2f} with the {len(best)} "
+                f"most sensitive of {len(ranked)} layers in float32; max_drop="
+                f"{self.plan.max_drop} are accepted."
+            )
+        return kept
+
+    def holds(self, kept: frozenset[str]) -> bool:
+        """Whether the accuracy is good enough with these nodes in float32."""
+        if kept not in self.found:
+            self.found[kept] = self._evaluate(
+                self.made.build(kept), f"{len(kept)} kept"
+            )
+        return self.lost(kept) <= self.plan.max_drop
+
+    def lost(self, kept: frozenset[str]) -> float:
+        """Points of top-1."""
+        return drop(self.reference, self.found[kept])
+
+    def record(self, kept: frozenset[str]) -> dict:
+        """The accuracy, for the file's metadata."""
+        exact, lowered = self.reference, self.found[kept]
+        self._say(
+            f"top-1 on {exact['images']} pictures of {self.judges.name}: "
+            f"{exact['top1']:.2%} in float32, {lowered['top1']:.2%} in "
+            f"{self.plan.precision}, {len(kept)} layers kept in float32"
+        )
+        return {
+            "data": self.judges.name,
+            "images": exact["images"],
+            "float32": {top: exact[top] for top in ("top1", "top5")},
+            "exported": {top: lowered[top] for top in ("top1", "top5")},
+            "drop_points": self.lost(kept),
+            "max_drop": self.plan.max_drop,
+        }
+
+    def _evaluate(self, proto: onnx.ModelProto, name: str) -> dict:
+        run = runner(proto, self.plan.layout)
+        return evaluate(run, self.judges.watched(f"validating {name}", self.verbose))
+
+    def _say(self, text: str) -> None:
+        if self.verbose:
+            print(text)

@@ -1,0 +1,370 @@
+"""`export.runtime.load`: pictures in, numpy out, in threads, without Keras."""
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from onnx_files import write_model
+from PIL import Image
+
+from export import plugin
+from export.prepare import normalize, resize_and_crop
+from export.runtime import load
+from export.session import Session
+from export.settings import Settings, read_settings, tuned_path, write_settings
+from keras_resnet.errors import InputError
+from keras_resnet.preprocessing import Preprocessing
+
+RECORD = Preprocessing(
+    (8, 8), 0.875, "bicubic", (0.4, 0.5, 0.6), (0.2, 0.3, 0.4), "rgb"
+)
+UINT8 = TensorProto.UINT8
+SIZES = ((31, 17), (9, 40), (8, 8), (64, 80), (5, 7))
+
+
+def metadata(record=RECORD, preprocess="none", layout="nhwc", **more):
+    entry = {"name": "images", "layout": layout}
+    return {
+        "input": entry,
+        "labels": ["cat", "dog", "eel", "fox"],
+        "preprocessing": record and record.to_json(),
+        "preprocess": preprocess,
+        **more,
+    }
+
+
+@pytest.fixture
+def pictures():
+    draw = np.random.default_rng(0)
+    return [draw.integers(0, 256, (*size, 3), np.uint8) for size in SIZES]
+
+
+@pytest.fixture
+def file(tmp_path):
+    return write_model(tmp_path / "small.onnx", metadata=metadata())
+
+
+def by_hand(path, pictures, record=RECORD):
+    """What Keras's preprocessing and a bare session give."""
+    return Session(path, "cpu").run(np.asarray(record(pictures)))
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("crop", [0.8, 0.875, 1.0])
+def test_pillow_and_keras_prepare_alike(interpolation, channels, crop):
+    draw = np.random.default_rng(0)
+    order = "bgr" if channels == 3 else "rgb"
+    mean, std = (0.45,) * channels, (0.25,) * channels
+    for target in ((32, 32), (33, 24)):
+        record = Preprocessing(target, crop, interpolation, mean, std, order)
+        for size in ((75, 100), (200, 80), (32, 32), (20, 25)):
+            picture = draw.integers(0, 256, (*size, channels), np.uint8)
+            ours = normalize(resize_and_crop(picture, record), record)
+            keras = np.asarray(record(picture))[0]
+            levels = np.abs(ours - keras) * 255 * 0.25
+            assert ours.dtype == keras.dtype
+            assert levels.max() < 1.001  # one of 255, where float32 rounds a half
+            assert np.mean(levels > 0.001) < 0.05
+
+
+def test_one_picture_a_batch_or_a_list(file, pictures):
+    predictor = load(file)
+    want = by_hand(file, pictures)
+    np.testing.assert_allclose(predictor(pictures), want, atol=2e-2)
+    np.testing.assert_allclose(predictor(pictures[0]), want[:1], atol=2e-2)
+    alone = [predictor(one) for one in pictures]
+    np.testing.assert_allclose(predictor(pictures), np.concatenate(alone), atol=1e-6)
+    batch = np.stack([pictures[0]] * 3)
+    np.testing.assert_allclose(predictor(batch), np.repeat(alone[0], 3, 0), atol=1e-6)
+    pillow = Image.fromarray(pictures[0])
+    np.testing.assert_array_equal(predictor(pillow), alone[0])
+    assert predictor.labels == ("cat", "dog", "eel", "fox")
+
+
+def test_many_pictures_go_in_several_calls(file, pictures):
+    predictor = load(file, Settings(batch=4))
+    sizes = [len(one) for one in predictor.batches(pictures * 2)]
+    assert sizes == [4, 4, 2]
+    want = np.concatenate([predictor(pictures)] * 2)
+    np.testing.assert_allclose(predictor(pictures * 2), want, atol=1e-6)
+
+
+def test_reversed_channels(tmp_path, pictures):
+    record = replace(RECORD, channel_order="bgr")
+    path = write_model(tmp_path / "bgr.onnx", metadata=metadata(record))
+    found = load(path)(pictures)
+    np.testing.assert_allclose(found, by_hand(path, pictures, record), atol=2e-2)
+    assert not np.allclose(found, by_hand(path, pictures), atol=2e-2)
+
+
+def test_a_file_that_normalises(tmp_path, pictures):
+    path = write_model(
+        tmp_path / "u.onnx", metadata=metadata(preprocess="normalize"), dtype=UINT8
+    )
+    ready = np.stack([resize_and_crop(one, RECORD) for one in pictures])
+    np.testing.assert_array_equal(load(path)(pictures), Session(path).run(ready))
+
+
+def test_a_file_that_resizes(tmp_path, pictures):
+    path = write_model(
+        tmp_path / "full.onnx",
+        ("batch", "height", "width", 3),
+        metadata=metadata(preprocess="full"),
+        dtype=UINT8,
+    )
+    predictor = load(path)
+    given = [pictures[0], pictures[0], *pictures[1:]]
+    assert [len(one) for one in predictor.batches(given)] == [2, 1, 1, 1, 1]
+    want = [Session(path).run(one[None]) for one in given]
+    np.testing.assert_allclose(predictor(given), np.concatenate(want), rtol=1e-5)
+
+
+def test_a_fixed_batch_is_filled_up(tmp_path, pictures):
+    path = write_model(tmp_path / "two.onnx", (2, 8, 8, 3), metadata=metadata())
+    dynamic = write_model(tmp_path / "any.onnx", metadata=metadata())
+    for count in (1, 2, 5):
+        found = load(path)(pictures[:count])
+        np.testing.assert_allclose(found, load(dynamic)(pictures[:count]), atol=1e-6)
+
+
+def test_channels_first(tmp_path, pictures):
+    nhwc = write_model(tmp_path / "nhwc.onnx", metadata=metadata())
+    model = onnx.load(nhwc)
+    model.graph.input[0].CopyFrom(
+        helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, 8, 8])
+    )
+    (mean,) = [node for node in model.graph.node if node.op_type == "ReduceMean"]
+    mean.attribute[0].CopyFrom(helper.make_attribute("axes", [2, 3]))
+    helper.set_model_props(model, {"keras_resnet": json.dumps(metadata(layout="nchw"))})
+    path = tmp_path / "nchw.onnx"
+    onnx.save(model, path)
+    first, last = load(path), load(nhwc)
+    np.testing.assert_allclose(first(pictures), last(pictures), atol=1e-6)
+    (turned,), (plain,) = first.batches(pictures), last.batches(pictures)
+    np.testing.assert_array_equal(turned, plain.transpose(0, 3, 1, 2))
+
+
+def test_several_outputs(tmp_path, pictures):
+    path = write_model(tmp_path / "two.onnx", outputs=2, metadata=metadata())
+    found = load(path, Settings(batch=2))(pictures)
+    assert {name: one.shape for name, one in found.items()} == {
+        "logits": (5, 4),
+        "probabilities": (5, 4),
+    }
+    with pytest.raises(InputError, match="top needs"):
+        load(path).top(pictures)
+
+
+def test_top(file, pictures):
+    predictor = load(file)
+    found = predictor.top(pictures, 2)
+    assert len(found) == 5
+    logits = predictor(pictures)
+    shares = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    for pairs, row in zip(found, shares, strict=True):
+        assert [name for name, _ in pairs] == [
+            predictor.labels[i] for i in np.argsort(-row)[:2]
+        ]
+        np.testing.assert_allclose([p for _, p in pairs], np.sort(row)[:-3:-1], 1e-5)
+
+
+def test_top_without_labels_and_of_a_file_with_top_k(tmp_path, pictures):
+    path = write_model(tmp_path / "k.onnx", outputs=2, metadata=metadata(labels=[]))
+    model = onnx.load(path)
+    del model.graph.output[:]
+    model.graph.initializer.append(
+        onnx.numpy_helper.from_array(np.array([3], np.int64), "k")
+    )
+    model.graph.node.append(
+        helper.make_node("TopK", ["probabilities", "k"], ["scores", "classes"])
+    )
+    for name, kind in (("scores", TensorProto.FLOAT), ("classes", TensorProto.INT64)):
+        model.graph.output.append(helper.make_tensor_value_info(name, kind, None))
+    onnx.save(model, path)
+    predictor = load(path)
+    assert predictor(pictures)["classes"].shape == (5, 3)
+    first = predictor.top(pictures[0], 2)[0]
+    assert len(first) == 2
+    assert [int(name) for name, _ in first] == [
+        *predictor(pictures[0])["classes"][0, :2]
+    ]
+
+
+def test_a_file_that_records_nothing(tmp_path):
+    path = write_model(tmp_path / "other.onnx")
+    images = np.random.default_rng(0).normal(size=(3, 8, 8, 3)).astype(np.float32)
+    predictor = load(path)
+    np.testing.assert_array_equal(predictor(images), Session(path, "cpu").run(images))
+    assert predictor(images[0]).shape == (1, 4)
+    with pytest.raises(InputError, match="float32 images"):
+        predictor(np.zeros((8, 8, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        ([], "one picture or more"),
+        (np.zeros((8, 8, 3), np.float32), "uint8 pictures"),
+        (np.zeros((8, 8), np.uint8), "uint8 pictures"),
+        (np.zeros((0, 8, 8, 3), np.uint8), "uint8 pictures"),
+        (np.zeros((8, 8, 4), np.uint8), "4 channels"),
+        ("photo.jpg", "uint8 pictures"),
+        ([np.zeros((8, 8, 3), np.uint8), None], "uint8 pictures"),
+    ],
+)
+def test_pictures_that_cannot_be_used(file, images, said):
+    with pytest.raises(InputError, match=said) as caught:
+        load(file)(images)
+    assert "\n" not in str(caught.value)
+
+
+RECORDED = RECORD.to_json()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"labels": "cat"},
+        {"labels": [1, 2]},
+        {"labels": {"0": "cat"}},
+        {"input": "images"},
+        {"preprocess": "eval"},
+        {"preprocess": ["none"]},
+        {"preprocessing": "open('/etc/passwd')"},
+        {"preprocessing": {}},
+        {"preprocessing": RECORDED | {"path": "/etc/passwd"}},
+        {"preprocessing": RECORDED | {"mean": 3}},
+        {"preprocessing": RECORDED | {"mean": [10**400, 0, 0]}},
+        {"preprocessing": RECORDED | {"std": [0, 1, 1]}},
+        {"preprocessing": RECORDED | {"size": "ab"}},
+        {"preprocessing": RECORDED | {"size": [[], []]}},
+        {"preprocessing": RECORDED | {"interpolation": "__import__('os')"}},
+    ],
+)
+def test_metadata_of_other_types(tmp_path, damage):
+    path = write_model(tmp_path / "odd.onnx", metadata=metadata(**damage))
+    with pytest.raises(InputError, match=r"odd\.onnx") as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [[10**5, 10**5], [10**9, 10**9], [10**30, 10**30]])
+def test_a_size_that_no_memory_holds(tmp_path, pictures, size):
+    record = RECORDED | {"size": size}
+    odd = metadata(preprocessing=record)
+    path = write_model(tmp_path / "odd.onnx", ("n", "h", "w", 3), metadata=odd)
+    with pytest.raises(InputError, match="would be resized"):
+        load(path)(pictures)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(threads=2),
+        pytest.param(
+            Settings(providers=("openvino",), precision="float32"),
+            marks=pytest.mark.skipif(bool(plugin.missing()), reason="no plugin"),
+        ),
+    ],
+)
+def test_eight_threads_get_equal_answers(file, pictures, settings):
+    predictor = load(file, settings)
+    want = [predictor(one) for one in pictures]
+
+    def call(number):
+        return number, predictor(pictures[number % len(pictures)])
+
+    with ThreadPoolExecutor(8) as pool:
+        for number, found in pool.map(call, range(200)):
+            np.testing.assert_array_equal(found, want[number % len(pictures)])
+
+
+BLOCKED = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("tensorflow", "keras", "tf2onnx", "onnx", "jax"):
+            raise AssertionError(f"{name} was imported")
+
+sys.meta_path.insert(0, Blocker())
+import numpy as np
+from export.runtime import load
+import export.tune
+found = load(sys.argv[1])(np.full((20, 30, 3), 7, np.uint8))
+print(found.tolist())
+"""
+
+
+def test_neither_keras_nor_onnx_is_needed(file):
+    command = [sys.executable, "-c", BLOCKED, str(file)]
+    root = Path(__file__).parent.parent
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    assert done.returncode == 0, done.stderr
+    want = load(file)(np.full((20, 30, 3), 7, np.uint8))
+    np.testing.assert_allclose(json.loads(done.stdout), want, rtol=1e-5)
+
+
+TUNED = Settings(threads=1, spinning=False, batch=2)
+
+
+def test_settings_beside_the_file_are_taken(file, pictures, caplog):
+    write_settings(TUNED, file, tuned_path(file), {})
+    assert tuned_path(file).name == "small.tuned.json"
+    assert read_settings(tuned_path(file), file) == TUNED
+    predictor = load(file)
+    assert [len(one) for one in predictor.batches(pictures)] == [2, 2, 1]
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "value", "said"),
+    [
+        ("conditions", "file", "0" * 64, "was made for file 0"),
+        ("conditions", "cpu", "i486", "was made for cpu i486"),
+        ("conditions", "onnxruntime", "1.0", "was made for onnxruntime 1.0"),
+        ("settings", "threads", "2", "threads='2'"),
+        ("settings", "threads", True, "threads=True"),
+        ("settings", "threads", -1, "threads=-1"),
+        ("settings", "threads", 10**6, "threads=1000000"),
+        ("settings", "batch", 10**9, "batch="),
+        ("settings", "providers", [], "providers="),
+        ("settings", "providers", ["azure"], "providers="),
+        ("settings", "providers", [["cpu"]], "providers="),
+        ("settings", "precision", {"a": 1}, "precision="),
+        ("settings", "options", {"CACHE_DIR": "/tmp"}, "options="),  # a place
+        ("settings", "options", {"session.disable_prepacking": 1}, "options="),
+        ("settings", "path", "/etc/passwd", "exactly"),
+        ("settings", "options", {"NUM_STREAMS": "1"}, "no option 'NUM_STREAMS'"),
+    ],
+)
+def test_settings_that_do_not_fit(file, pictures, caplog, where, name, value, said):
+    tuned = tuned_path(file)
+    write_settings(TUNED, file, tuned, {})
+    record = json.loads(tuned.read_text())
+    record[where][name] = value
+    tuned.write_text(json.dumps(record))
+    with pytest.raises(InputError, match=said):  # named: an error
+        load(file, tuned)
+    predictor = load(file)  # beside the file: passed over, and said
+    assert said in caplog.text
+    assert [len(one) for one in predictor.batches(pictures)] == [5]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b"\xff\xfe", b"[" * 100_000, b" " * (2**20 + 1)]
+)
+def test_settings_that_are_none(file, content, caplog):
+    tuned_path(file).write_bytes(content)
+    with pytest.raises(InputError, match="cannot be read as settings"):
+        load(file, tuned_path(file))
+    load(file)
+    assert "settings not used" in caplog.text

@@ -1,0 +1,27 @@
+"""Every architecture of the table, at its own depth and width, as a proven file."""
+
+import onnx
+import pytest
+from conftest import randomize
+
+from export.graph.files import load
+from export.onnx import export_onnx
+from keras_resnet import build, get_architecture, list_models
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_every_architecture_exports(name, tmp_path):
+    row = get_architecture(name)
+    model = build(name, input_shape=(row.total_stride * 2, row.total_stride * 2, 3))
+    randomize(model)
+    path = tmp_path / "model.onnx"
+    metadata = export_onnx(model, path, output="logits", verbose=False)
+    assert metadata["architecture"] == name
+    assert metadata["parity"]["top1_agreement"] == 1
+    nodes = load(path).graph.node
+    assert all(not node.domain and onnx.defs.has(node.op_type) for node in nodes)
+    # the pictures', and the weights' of ResNeSt's splits where groups attend apart
+    turned = [node for node in nodes if node.op_type == "Transpose"]
+    assert len(turned) == 1 or (row.radix > 1 and row.cardinality > 1)

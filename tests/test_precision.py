@@ -1,0 +1,449 @@
+"""Lower precisions: what is written, what it costs, and what is refused."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+
+import keras
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import tensorflow as tf
+from conftest import randomize, tiny
+from onnx import TensorProto, numpy_helper
+
+import keras_resnet
+from export.graph.convert import convert
+from export.precision import reduce as reducing
+from export.precision.accuracy import AccuracyError, evaluate
+from export.precision.lowering import lowering
+from export.precision.pictures import Pictures, calibration_pictures
+from export.precision.plan import METHODS, PRECISIONS, Plan
+from export.precision.ranges import Histogram, measure
+from export.precision.reduce import reduce
+from export.precision.running import runner
+from export.precision.sensitivity import fewest, rank
+from export.signature import make_signature
+from keras_resnet.errors import InputError
+from keras_resnet.saving import Card, attach
+from keras_resnet.training.data import load
+
+LOWER = PRECISIONS[1:]
+NONE = frozenset()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("data_sets")
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    """A small net that knows the digits, trained for seconds."""
+    digits = load("digits", data_dir=folder)
+    keras.utils.set_random_seed(0)
+    architecture = keras_resnet.get_architecture("resnet8")
+    model = keras_resnet.build(architecture, input_shape=(8, 8, 1), classes=10)
+    pictures = digits.source.shuffled(tf.constant(0, tf.int64)).batch(2000)
+    images, labels = pictures.get_single_element()
+    images = digits.preprocessing.normalize(images)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(images, labels, batch_size=32, epochs=8, verbose=0)
+    training = {"data": "digits"}
+    attach(model, Card(architecture, digits.labels, digits.preprocessing, training))
+    return model
+
+
+@pytest.fixture(scope="module")
+def signature(model):
+    return make_signature(model)
+
+
+@pytest.fixture(scope="module")
+def proto(signature):
+    return convert(signature, 17, "nhwc")
+
+
+@pytest.fixture
+def plan(folder):
+    """`plan(precision=..., ...)`, which finds the digits."""
+    return partial(Plan, data_dir=folder)
+
+
+def operators(proto):
+    return Counter(node.op_type for node in proto.graph.node)
+
+
+def constants(proto):
+    return {one.name: numpy_helper.to_array(one) for one in proto.graph.initializer}
+
+
+def optimized(proto, folder):
+    """The operators that onnxruntime really runs."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(folder / "optimized.onnx")
+    onnxruntime.InferenceSession(
+        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return operators(onnx.load(folder / "optimized.onnx"))
+
+
+def noise(*shape, batch=8, seed=0):
+    images = np.random.default_rng(seed).normal(size=(batch, *shape)).astype("float32")
+    return Pictures("noise", batch, tf.data.Dataset.from_tensors((images, [0] * batch)))
+
+
+def lowered(name, precision, **options):
+    """A small net of random weights in a precision, made with noise; also float32."""
+    architecture = tiny(name)
+    net = keras_resnet.build(architecture, classes=7)
+    randomize(net)
+    exact = convert(make_signature(net, output="logits"), 17, "nhwc")
+    pictures = noise(*net.input_shape[1:])
+    made = lowering(exact, Plan(precision=precision, **options), pictures, False)
+    return made.build(NONE), exact, next(iter(pictures))[0]
+
+
+@pytest.mark.parametrize("precision", LOWER)
+def test_accuracy_holds_and_is_written_down(precision, proto, signature, plan):
+    reduced = reduce(proto, signature, plan(precision=precision))
+    onnx.checker.check_model(reduced.proto, full_check=True)
+    found = reduced.accuracy
+    assert found["data"] == "digits" and found["images"] == 355
+    assert found["float32"]["top1"] > 0.9
+    lost = 100 * (found["float32"]["top1"] - found["exported"]["top1"])
+    assert found["drop_points"] == pytest.approx(lost, abs=1e-5)
+    assert found["drop_points"] <= found["max_drop"] == 0.5
+    assert reduced.proto.ByteSize() < proto.ByteSize() * 0.7
+    record = json.loads(json.dumps(reduced.calibration))
+    calibrated = precision in ("int8", "int8-tensorrt")
+    assert record["data"] == ("digits" if calibrated else None)
+    assert record["images"] == (256 if calibrated else 0)
+    assert record["method"] == ("percentile" if calibrated else None)
+    ends = [*reduced.proto.graph.input, *reduced.proto.graph.output]
+    assert [one.name for one in ends] == ["images", "probabilities"]
+    assert {one.type.tensor_type.elem_type for one in ends} == {TensorProto.FLOAT}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_calibrates(method, proto, signature, plan):
+    reduced = reduce(proto, signature, plan(precision="int8", method=method))
+    assert reduced.accuracy["drop_points"] <= 0.5
+    assert reduced.calibration["method"] == method
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnet50_v2", "seresnext50_32x4d"])
+def test_on_cpus_all_is_integer(name, tmp_path):
+    """Nothing is left in float between the first and the last integer."""
+    found = optimized(lowered(name, "int8")[0], tmp_path)
+    integer = {kind for kind in found if kind.startswith(("QLinear", "Nhwc"))}
+    rest = set(found) - integer
+    assert rest <= {"QuantizeLinear", "QGemm", "Transpose", "Reshape", "Squeeze"}
+    assert found["QuantizeLinear"] == found["QGemm"] == 1
+
+
+def test_weights_are_symmetric_by_channel_and_activations_bytes():
+    proto, _, _ = lowered("resnet18", "int8")
+    arrays = constants(proto)
+    for name, array in arrays.items():
+        if name.endswith("kernel.rounded.quantized"):
+            assert array.dtype == np.int8
+            assert np.abs(array.astype(int)).max() <= 127
+        if name.endswith("kernel.rounded.zero_point"):
+            assert array.size > 1 and not array.any()
+        if name.endswith("bias.rounded.quantized"):
+            assert array.dtype == np.int32
+    pairs = [n for n in proto.graph.node if n.op_type == "QuantizeLinear"]
+    assert {arrays[n.input[2]].dtype for n in pairs} == {np.dtype(np.uint8)}
+    # Behind a ReLU the lowest integer is 0.
+    after = [n for n in pairs if n.input[0].endswith("Relu:0.exact")]
+    assert after and not any(arrays[n.input[2]].any() for n in after)
+
+
+def test_for_tensorrt_shortcuts_are_rounded_and_fused_branches_not():
+    proto, _, _ = lowered("resnet50", "int8-tensorrt")
+    arrays = constants(proto)
+    makers = {name: node for node in proto.graph.node for name in node.output}
+    assert operators(proto)["Add"] == 4
+    for node in proto.graph.node:
+        if node.op_type == "Add":
+            entering = sorted(makers[name].op_type for name in node.input)
+            assert entering == ["Conv", "DequantizeLinear"]
+        if node.op_type == "Conv":
+            assert makers[node.input[0]].op_type == "DequantizeLinear"
+            assert arrays[node.input[2]].dtype == np.float32
+        if node.op_type == "QuantizeLinear":
+            zero = arrays[node.input[2]]
+            assert zero.dtype == np.int8 and not zero.any()
+
+
+def test_float16_keeps_statistics_and_softmax_in_float32():
+    proto, exact, images = lowered("resnet50_gn", "float16")
+    inferred = onnx.shape_inference.infer_shapes(proto, strict_mode=True).graph
+    kinds = {v.name: v.type.tensor_type.elem_type for v in inferred.value_info}
+    for node in proto.graph.node:
+        if node.op_type in ("ReduceMean", "Sqrt", "InstanceNormalization"):
+            assert kinds[node.output[0]] == TensorProto.FLOAT
+        if node.op_type == "Conv":
+            assert kinds[node.output[0]] == TensorProto.FLOAT16
+    halves = [a for a in constants(proto).values() if a.dtype == np.float16]
+    assert sum(a.nbytes for a in halves) > 0.9 * proto.ByteSize()
+    expected, found = (runner(one, "nhwc")(images)["logits"] for one in (exact, proto))
+    assert np.abs(found - expected).max() < 0.01 * np.ptp(expected)
+
+
+def test_float16_cuts_what_it_cannot_hold():
+    proto, exact, _ = lowered("resnet18", "float16")
+    bias = next(one for one in exact.graph.initializer if one.name.endswith(".bias"))
+    values = numpy_helper.to_array(bias).copy()
+    values[:3] = 1e6, -1e6, 1e-9
+    bias.CopyFrom(numpy_helper.from_array(values, bias.name))
+    proto = lowering(exact, Plan(precision="float16"), None, False).build(NONE)
+    assert constants(proto)[f"{bias.name}.half"][:3].tolist() == [65504, -65504, 0]
+
+
+def test_int8_weights_are_widened_when_the_file_is_loaded(tmp_path):
+    proto, exact, images = lowered("resnet50", "int8-weights")
+    assert proto.ByteSize() < 0.4 * exact.ByteSize()
+    assert not optimized(proto, tmp_path).keys() & {"Cast", "Mul", "DequantizeLinear"}
+    expected, found = (runner(one, "nhwc")(images)["logits"] for one in (exact, proto))
+    assert np.abs(found - expected).max() < 0.05 * np.ptp(expected)
+
+
+@pytest.fixture(scope="module")
+def fragile(model):
+    """The net with one channel a thousand times as large, and made up for: the same
+    function, whose other channels drown in one scale for all."""
+    net = keras.models.clone_model(model)
+    net.set_weights(model.get_weights())
+    attach(net, model.card)
+    norm = next(one for one in net.layers if one.name.endswith("layer1-0-bn1"))
+    after = next(one for one in net.layers if one.name.endswith("layer1-0-conv2"))
+    factor = np.ones(norm.gamma.shape[0], "float32")
+    factor[0] = 3000
+    norm.gamma.assign(norm.gamma * factor)
+    norm.beta.assign(norm.beta * factor)
+    after.kernel.assign(after.kernel / factor[:, None])
+    signature = make_signature(net)
+    return convert(signature, 17, "nhwc"), signature
+
+
+def test_sensitive_layers_are_found_and_kept_in_float(fragile, plan):
+    reduced = reduce(*fragile, plan(precision="int8"))
+    assert reduced.accuracy["drop_points"] <= 0.5
+    kept = reduced.calibration["kept_in_float"]
+    assert 1 <= len(kept) <= 3
+    assert all("layer1" in name for name in kept)
+    nodes = {node.name: node for node in reduced.proto.graph.node}
+    makers = {name: node for node in nodes.values() for name in node.output}
+    for name in kept:
+        if nodes[name].op_type == "Conv":
+            assert nodes[name].input[1] not in makers  # its kernel is as it was
+
+
+def test_too_great_a_loss_is_refused(fragile, plan, monkeypatch):
+    monkeypatch.setattr(reducing, "SPARED", 0)
+    with pytest.raises(AccuracyError, match="int8 loses"):
+        reduce(*fragile, plan(precision="int8"))
+
+
+def test_the_fewest_are_spared():
+    names = [str(i) for i in range(20)]
+    asked = []
+
+    def holds(kept):
+        asked.append(kept)
+        return len(kept) >= needed
+
+    for needed in range(1, 11):
+        assert fewest(names, 10, holds) == frozenset(names[:needed])
+    assert len(asked) <= 8 * 10
+    assert fewest(names, 10, lambda kept: len(kept) > 10) is None
+
+
+def test_without_classes_accuracy_is_left_out(model, plan):
+    signature = make_signature(model, output="embedding")
+    proto = convert(signature, 17, "nhwc")
+    assert reduce(proto, signature, plan(precision="int8")).accuracy is None
+    with pytest.raises(InputError, match="names no classes"):
+        reduce(proto, signature, plan(precision="int8", validate="digits"))
+
+
+def test_accuracy_is_not_measured_on_request(proto, signature, plan):
+    reduced = reduce(proto, signature, plan(precision="float16", validate="none"))
+    assert reduced.accuracy is None
+
+
+def test_top_k_is_judged_by_its_classes(model, plan):
+    signature = make_signature(model, output="top_k", top=3)
+    proto = convert(signature, 17, "nhwc")
+    found = reduce(proto, signature, plan(precision="int8")).accuracy
+    assert found["float32"]["top1"] > 0.9
+    assert found["float32"]["top5"] is None
+
+
+def test_nchw_and_a_fixed_batch(model, plan):
+    signature = make_signature(model, batch=4)
+    proto = convert(signature, 17, "nchw")
+    reduced = reduce(proto, signature, plan(precision="int8", layout="nchw"))
+    assert reduced.accuracy["images"] == 355
+    assert reduced.accuracy["drop_points"] <= 0.5
+
+
+@pytest.mark.parametrize("preprocess", ["none", "normalize", "full"])
+def test_pictures_enter_as_the_file_wants_them(preprocess, model, plan, folder):
+    signature = make_signature(model, preprocess=preprocess)
+    digits = load("digits", data_dir=folder)
+    pictures = calibration_pictures(plan(precision="int8"), signature)
+    images, labels = next(iter(pictures))
+    assert pictures.count == 256 and len(images) == len(labels)
+    raw, expected = next(iter(digits.source.shuffled(tf.constant(0, tf.int64))))
+    assert labels[0] == expected
+    if preprocess == "none":
+        raw = digits.preprocessing.normalize(raw)
+    assert images.dtype == signature.dtype
+    np.testing.assert_array_equal(images[0], raw)
+    again, _ = next(iter(pictures))
+    np.testing.assert_array_equal(images, again)
+
+
+def test_pictures_of_any_size(tmp_path, model, photos):
+    """Resized and cropped as the card says; whole ones where the file does it."""
+    record = replace(model.card.preprocessing, size=(20, 24), crop=0.875)
+    record = replace(record, mean=(0.5,) * 3, std=(0.25,) * 3)
+    net = keras_resnet.build("resnet8", input_shape=(20, 24, 3), classes=2)
+    attach(net, Card(model.card.architecture, ("cats", "dogs"), record))
+    plan = Plan(precision="int8", calibrate=f"folder:{photos}")
+    images, _ = next(iter(calibration_pictures(plan, make_signature(net))))
+    assert images.shape[1:] == (20, 24, 3)
+    whole = calibration_pictures(plan, make_signature(net, preprocess="full"))
+    first, _ = next(iter(whole))
+    assert first.dtype == np.uint8 and len(first) == 1
+    np.testing.assert_allclose(images[0], record(first)[0], atol=1e-5)
+
+
+def test_a_card_starts_no_download_and_names_no_path(model, photos, proto, plan):
+    for recorded in (f"folder:{photos}", "imagenet2012", "../../etc", 7):
+        card = replace(model.card, training={"data": recorded})
+        signature = make_signature(model, card=card)
+        with pytest.raises(InputError, match="name one with --calibrate"):
+            calibration_pictures(plan(precision="int8"), signature)
+        with pytest.raises(InputError, match="name one with --validate"):
+            reduce(proto, signature, plan(precision="float16"))
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"precision": "int4"}, "precision='int4': accepted are"),
+        ({"method": "mse"}, "method='mse': accepted are"),
+        ({"calibration_images": 1}, "calibration_images=1: 8 or more"),
+        ({"validation_images": 0}, "validation_images=0: 1 or more"),
+        ({"max_drop": -1.0}, "max_drop=-1.0: points of top-1"),
+        ({"max_drop": float("nan")}, "max_drop=nan: points of top-1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options, complaint):
+    with pytest.raises(InputError, match=complaint):
+        Plan(**{"precision": "int8"} | options)
+
+
+def test_pictures_that_do_not_fit_are_refused(model, proto, signature, photos, plan):
+    with pytest.raises(InputError, match="pictures of 3 channels, the model takes 1"):
+        calibration_pictures(
+            plan(precision="int8", calibrate=f"folder:{photos}"), signature
+        )
+    with pytest.raises(InputError, match="neither folder:PATH nor a data set"):
+        calibration_pictures(plan(precision="int8", calibrate="digit"), signature)
+    net = keras_resnet.build("resnet8", input_shape=(8, 8, 1), classes=11)
+    with pytest.raises(InputError, match="has 10 classes, the model 11"):
+        reduce(proto, make_signature(net), plan(precision="int8", calibrate="digits"))
+    net = keras_resnet.build("resnet8", input_shape=(16, 16, 1), classes=10)
+    with pytest.raises(InputError, match="8x8, the model takes 16x16"):
+        reduce(proto, make_signature(net), plan(precision="int8", calibrate="digits"))
+    turned = replace(model.card, labels=model.card.labels[::-1])
+    with pytest.raises(InputError, match="classes in another order"):
+        reduce(proto, make_signature(model, card=turned), plan(precision="int8"))
+
+
+def write_pictures(root, count, value=None):
+    for label in ("a", "b"):
+        (root / label).mkdir(parents=True)
+        for index in range(count):
+            image = np.full((9, 9, 3), value or 20 * index, "uint8")
+            keras.utils.save_img(root / label / f"{index}.png", image, scale=False)
+
+
+def test_too_few_or_constant_pictures_are_refused(tmp_path):
+    net = keras_resnet.build("resnet8", input_shape=(16, 16, 3), classes=2)
+    signature = make_signature(net)
+    write_pictures(tmp_path / "few", 2)
+    write_pictures(tmp_path / "grey", 8, value=127)
+    for name, complaint in (
+        ("few", "has 2 training pictures: 8"),
+        ("grey", "one value"),
+    ):
+        plan = Plan(precision="int8", calibrate=f"folder:{tmp_path / name}")
+        with pytest.raises(InputError, match=complaint):
+            calibration_pictures(plan, signature)
+
+
+def test_ranges_over_pictures_that_grow():
+    generator = np.random.default_rng(0)
+    values = [generator.normal(0, 2.0**k, 100_000).astype("float32") for k in range(4)]
+    histogram = Histogram()
+    for one in values:
+        histogram.add(one)
+    joined = np.concatenate(values)
+    assert histogram.counts.sum() == joined.size
+    assert histogram.minmax() == (joined.min(), joined.max())
+    width = histogram.limit / 4096
+    expected = np.percentile(joined, [0.0005, 99.9995])
+    np.testing.assert_allclose(histogram.percentile(), expected, atol=2 * width)
+
+
+def test_entropy_leaves_outliers_out_and_keeps_zero_exact():
+    values = np.maximum(np.random.default_rng(0).normal(size=200_000), 0)
+    values[0] = 100
+    histogram = Histogram()
+    histogram.add(values.astype("float32"))
+    low, high = histogram.entropy()
+    assert low == 0
+    assert 3 < high < 20
+
+
+def test_a_tensor_of_zeros_has_a_range():
+    histogram = Histogram()
+    histogram.add(np.zeros(10, "float32"))
+    for method in METHODS:
+        assert getattr(histogram, method)() == (0, 0)
+
+
+def test_values_without_a_range_are_refused(proto):
+    images = np.full((8, 8, 8, 1), np.nan, "float32")
+    with pytest.raises(InputError, match="'images' is NaN or infinite"):
+        measure(proto, "nhwc", ["images"], [images], "minmax")
+
+
+def test_accuracy_of_outputs():
+    logits = np.eye(8, dtype="float32")[[0, 1, 2, 3]] + np.arange(8) / 100
+    pictures = [(logits, np.array([0, 1, 7, 0]))]
+    found = evaluate(lambda images: {"logits": images}, pictures)
+    assert found == {"top1": 0.5, "top5": 0.75, "images": 4}
+    with pytest.raises(InputError, match="NaN"):
+        evaluate(lambda images: {"logits": images * np.nan}, pictures)
+    with pytest.raises(InputError, match="no pictures"):
+        evaluate(lambda images: {"logits": images}, [])
+
+
+def test_the_noisiest_node_comes_first(fragile, plan):
+    proto, signature = fragile
+    pictures = calibration_pictures(plan(precision="int8"), signature)
+    made = lowering(proto, plan(precision="int8"), pictures, False)
+    images = [next(iter(pictures))[0]]
+    ranked = rank(made.build, made.names, "nhwc", images, False)
+    assert sorted(ranked) == sorted(made.names)
+    assert "layer1-0-conv" in ranked[0]

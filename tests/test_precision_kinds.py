@@ -1,0 +1,46 @@
+"""Every mechanism of the table has every precision, and stays what it was."""
+
+import numpy as np
+import onnx
+import pytest
+import tensorflow as tf
+from conftest import randomize, tiny
+from test_models import KINDS
+
+from export.graph.convert import convert
+from export.precision.lowering import lowering
+from export.precision.pictures import Pictures
+from export.precision.plan import PRECISIONS, Plan
+from export.precision.running import runner
+from export.signature import make_signature
+from keras_resnet import build
+
+# A group norm; attention by a softmax; concatenation, and norms of pre-activation.
+FAST = ("resnet50_gn", "skresnet18", "densenet121")
+LEAST = {"float16": 50, "int8": 20, "int8-tensorrt": 20, "int8-weights": 25}  # dB
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in FAST else pytest.mark.slow)
+        for name in KINDS
+    ],
+)
+def test_every_mechanism_in_every_precision(name):
+    model = build(tiny(name), classes=7)
+    randomize(model)
+    exact = convert(make_signature(model, output="logits"), 17, "nhwc")
+    generator = np.random.default_rng(0)
+    images = generator.normal(size=(16, *model.input_shape[1:])).astype("float32")
+    batches = tf.data.Dataset.from_tensors((images, np.zeros(16, int)))
+    expected = runner(exact, "nhwc")(images)["logits"]
+    for precision in PRECISIONS[1:]:
+        plan = Plan(precision=precision)
+        made = lowering(exact, plan, Pictures("noise", 16, batches), False)
+        for kept in ((), made.names[::2]):
+            proto = made.build(frozenset(kept))
+            onnx.checker.check_model(proto, full_check=True)
+            found = runner(proto, "nhwc")(images)["logits"]
+            noise = np.square(found - expected).sum() / np.square(expected).sum()
+            assert -10 * np.log10(noise) > LEAST[precision], precision

@@ -1,0 +1,194 @@
+"""Tuning: who may race, who wins, the accuracy floor, the file that load reads."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+from onnx_files import write_model
+from PIL import Image
+
+from export import race as racing
+from export.judge import judge, read_pictures
+from export.providers import why_not
+from export.race import Entry, enter, kinds, race, variants
+from export.runtime import load
+from export.settings import Settings, read_settings, tuned_path
+from export.tune import main, tune
+from keras_resnet.errors import InputError
+from keras_resnet.preprocessing import Preprocessing
+
+RECORD = Preprocessing((8, 8), 0.9, "bilinear", (0.5,) * 3, (0.25,) * 3)
+METADATA = {"preprocess": "none", "preprocessing": RECORD.to_json()}
+
+
+@pytest.fixture
+def file(tmp_path):
+    return write_model(tmp_path / "small.onnx", metadata=METADATA)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Rounds of a hundredth of a second, and the CPU's kinds alone."""
+    monkeypatch.setattr(racing, "FIRST_SECONDS", 0.01)
+    monkeypatch.setattr("export.measure.BLOCK_SECONDS", 0.01)
+    monkeypatch.setattr(racing, "KINDS", racing.KINDS[:1])
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
+
+
+def test_the_settings_are_written_and_loaded(file, quick, capsys):
+    settings = tune(file, batch_size=2)
+    assert settings.providers == ("cpu",)
+    assert settings.batch == 2
+    assert read_settings(tuned_path(file), file) == settings
+    said = capsys.readouterr().out
+    assert "judged by noise" in said
+    assert "ran on cpu in float32" in said
+    measured = json.loads(tuned_path(file).read_text())["measured"]
+    assert measured["p50_ms"] > 0
+    assert measured["ran"]["nodes"] == {"cpu": 2}
+    assert measured["accuracy"]["agreement"] == 1
+    predictor = load(file)
+    assert predictor(np.zeros((3, 20, 20, 3), np.uint8)).shape == (3, 4)
+    with pytest.raises(InputError, match="exists already"):
+        tune(file)
+
+
+def test_the_command(file, quick, tmp_path, capsys):
+    pictures = np.random.default_rng(0).integers(0, 256, (6, 12, 9, 3), np.uint8)
+    np.savez(tmp_path / "real.npz", images=pictures, labels=np.zeros(6, int))
+    main([str(file), "--images", str(tmp_path / "real.npz"), "--most-images", "5"])
+    measured = json.loads(tuned_path(file).read_text())["measured"]
+    assert measured["accuracy"]["images"] == 5
+    assert measured["accuracy"]["drop_points"] == 0
+    main([str(file), "--force"])
+    assert "noise" in capsys.readouterr().out
+
+
+def test_the_fastest_of_the_race_wins(file, images, quick):
+    entries = enter(file, [Settings(threads=n) for n in (1, 2, 3, 4, 5)], images)
+    for entry, pause in zip(entries, (0.06, 0.06, 0, 0.06, 0.015), strict=True):
+        plain = entry.candidate.call
+        entry.candidate.call = lambda p=pause, call=plain: (time.sleep(p), call())
+    assert [one.settings.threads for one in race(entries)] == [3, 5]
+
+
+def test_what_is_not_accurate_enough_cannot_win(file, quick, monkeypatch, capsys):
+    fast, exact = Settings(spinning=False), Settings(threads=1)
+    monkeypatch.setattr(racing, "KINDS", (fast, exact))
+    real = Entry.__init__
+
+    def noisy(self, path, settings, images):
+        real(self, path, settings, images)
+        if not settings.spinning:
+            plain = self.session.run
+            self.session.run = lambda x: plain(x) + np.arange(4) / 100
+
+    monkeypatch.setattr(Entry, "__init__", noisy)
+    settings = tune(file, floor=120)
+    assert settings.spinning
+    said = capsys.readouterr().out
+    assert "not accurate enough: cpu no spinning" in said
+
+
+def test_what_cannot_run_is_left_out(file, images, capsys):
+    bad = Settings(options={"session.disable_prepacking": 1})
+    assert [one.settings for one in enter(file, [bad, Settings()], images)] == [
+        Settings()
+    ]
+    assert (
+        "without cpu session.disable_prepacking=1: options" in capsys.readouterr().out
+    )
+
+
+def test_kinds_that_load_here(capsys):
+    found, said = kinds(64), capsys.readouterr().out
+    assert found[0] == Settings(batch=64)
+    missing = [name for name in ("cuda", "tensorrt", "openvino") if why_not(name)]
+    for name in missing:
+        assert not [one for one in found if name in one.providers]
+        assert f"without {name}" in said
+
+
+def test_variants_of_the_cpu(file, images):
+    found = variants(Entry(file, Settings(batch=2), images))
+    assert {one.spinning for one in found} == {True, False}
+    assert {one.threads for one in found} >= {1}
+    assert len({str(one) for one in found}) == len(found)
+    assert {one.batch for one in found} == {2}
+
+
+def test_judgement():
+    draw = np.random.default_rng(0)
+    plain = draw.normal(size=(100, 10))
+    found = judge({"logits": plain}, {"logits": plain + 7})  # softmax sees no shift
+    assert found.snr_db > 250
+    assert found.agreement == 1
+    noise = draw.normal(size=plain.shape)
+    noise *= np.sqrt(np.square(plain).sum() / np.square(noise).sum()) / 100
+    found = judge({"C2": plain}, {"C2": plain + noise})
+    assert found.snr_db == pytest.approx(40, abs=0.01)
+    assert (found.agreement, found.drop_points) == (None, None)
+    labels = plain.argmax(-1)
+    other = plain.copy()
+    other[:4] = np.roll(other[:4], 1, axis=-1)
+    found = judge({"logits": plain}, {"logits": other}, labels)
+    assert found.drop_points == pytest.approx(4)
+    assert found.agreement == pytest.approx(0.96)
+    overflown = judge({"logits": plain}, {"logits": plain * np.nan})
+    assert overflown.snr_db == -np.inf
+    assert judge({"logits": plain}, {"logits": plain}).snr_db == np.inf
+
+
+def test_judgement_of_shares_goes_by_their_logarithms():
+    plain = np.array([[0.9, 0.1 - 1e-6, 1e-6]])
+    other = np.array([[0.9, 0.1 - 2e-6, 2e-6]])
+    shares = judge({"probabilities": plain}, {"probabilities": other})
+    values = judge({"embedding": plain}, {"embedding": other})
+    assert shares.snr_db < 30 < values.snr_db
+    classes = {"scores": plain, "classes": np.array([[0, 1, 2]])}
+    turned = {"scores": plain, "classes": np.array([[1, 0, 2]])}
+    assert judge(classes, turned).agreement == 0
+
+
+def test_pictures_from_a_folder(tmp_path):
+    draw = np.random.default_rng(0)
+    for name, size in (("a", (5, 6)), ("b", (7, 8)), ("c", (9, 9))):
+        picture = draw.integers(0, 256, (*size, 3), np.uint8)
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+    pictures, labels = read_pictures(tmp_path, 2, 3)
+    assert [one.shape for one in pictures] == [(5, 6, 3), (7, 8, 3)]
+    assert labels is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"most_images": 0}, "most_images=0"),
+        ({"floor": float("nan")}, "floor=nan"),
+        ({"max_drop": -1.0}, "max_drop=-1"),
+        ({"images": "absent.npz"}, "absent.npz"),
+        ({"images": "text.npz"}, "text.npz cannot be read"),
+        ({"images": "labels.npz"}, "a whole number for each of 2 images"),
+    ],
+)
+def test_bad_input(file, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.npz").write_text("no arrays")
+    pictures = np.zeros((2, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "labels.npz", images=pictures, labels=np.zeros(3))
+    with pytest.raises(InputError, match=said):
+        tune(file, **arguments)
+    assert not tuned_path(file).exists()
+
+
+def test_a_fixed_batch(tmp_path, quick):
+    path = write_model(tmp_path / "two.onnx", (2, 8, 8, 3), metadata=METADATA)
+    with pytest.raises(InputError, match="batches of 2 alone"):
+        tune(path, batch_size=3)
+    assert tune(path, batch_size=2).batch == 2
