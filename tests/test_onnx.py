@@ -107,10 +107,10 @@ def test_input_output_and_metadata(tmp_path):
     assert metadata["versions"]["onnx"] == onnx.__version__
     parity = metadata["parity"]
     assert parity["sets"]
-    assert 0 <= parity["max_rel"] < TOLERANCE < parity["tolerance"]
+    assert 0 <= parity["max_rel"] < TOLERANCE
     assert parity["top1_agreement"] == 1
     beside = json.loads((tmp_path / "model.onnx.parity.json").read_text())
-    assert beside == parity
+    assert beside == json.loads(json.dumps(parity))
 
 
 @pytest.mark.parametrize("activation", [None, "softmax"])

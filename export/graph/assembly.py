@@ -35,6 +35,8 @@ def assemble(
     """
     used = dict.fromkeys(one for node in nodes for one in node.input)
     names = [one for one in used if one in constants]
+    for rest in constants.keys() - used.keys():
+        del constants[rest]
     large = [one for one in names if constants[one].size > SMALL]
     graph = helper.make_graph(
         nodes,

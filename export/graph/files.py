@@ -39,10 +39,45 @@ def save(
     helper.set_model_props(proto, {"keras_resnet": json.dumps(metadata)})
     weights = sum(_size(one) for one in proto.graph.initializer)
     if not external_data and weights < size_threshold:
-        path.write_bytes(proto.SerializeToString())
+        _write(proto, path)
         return
     data = path.with_name(f"{path.name}.data")
     path.write_bytes(_with_weights_beside(proto, data).SerializeToString())
+
+
+def _write(proto: "onnx.ModelProto", path: Path) -> None:
+    """What `SerializeToString` gives but for the order of fields, tensor by tensor."""
+    import onnx
+    from onnx import GraphProto, ModelProto
+
+    rest, graph = onnx.ModelProto(), onnx.GraphProto()
+    _copy(proto, rest, "graph")
+    _copy(proto.graph, graph, "initializer")
+    parts = graph.SerializeToString()
+    tensors = proto.graph.initializer
+    key = _field(GraphProto.INITIALIZER_FIELD_NUMBER)
+    sizes = [one.ByteSize() for one in tensors]
+    length = len(parts) + sum(len(key + _varint(size)) + size for size in sizes)
+    with path.open("wb") as file:
+        file.write(rest.SerializeToString())
+        file.write(_field(ModelProto.GRAPH_FIELD_NUMBER) + _varint(length) + parts)
+        for tensor, size in zip(tensors, sizes, strict=True):
+            file.write(key + _varint(size))
+            file.write(tensor.SerializeToString())
+
+
+def _field(number: int) -> bytes:
+    """The tag of a field that holds bytes (wire type 2 of protocol buffers)."""
+    return _varint(number << 3 | 2)
+
+
+def _varint(number: int) -> bytes:
+    """Seven bits a byte, the lowest first, as protocol buffers write lengths."""
+    groups = []
+    while number > 127:
+        groups.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*groups, number])
 
 
 def _size(tensor: "onnx.TensorProto") -> int:

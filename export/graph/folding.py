@@ -38,13 +38,16 @@ def fold(
 def _fold_scales(nodes: list, constants: dict, outputs: list[str]) -> list:
     """Takes every Mul and Add by a constant a channel into the Conv before it."""
     uses = Counter(outputs + [name for node in nodes for name in node.input])
+    owners = Counter(id(_memory(array)) for array in constants.values())
     convolutions = {}  # of each tensor that comes out of one
     kept = []
     for node in nodes:
         source, factor = _operands(node, constants)
         conv = convolutions.get(source)
         if conv and uses[source] == 1 and _fits(factor, constants[conv.input[1]]):
-            _scale(conv, node.op_type, factor.reshape(-1), constants)
+            kernel = constants[conv.input[1]]
+            own = uses[conv.input[1]] == 1 == owners[id(_memory(kernel))]
+            _scale(conv, node.op_type, factor.reshape(-1), constants, own)
             conv.output[0] = node.output[0]
         else:
             conv = node
@@ -52,6 +55,11 @@ def _fold_scales(nodes: list, constants: dict, outputs: list[str]) -> list:
         if conv.op_type == "Conv" and conv.input[1] in constants:
             convolutions[conv.output[0]] = conv
     return kept
+
+
+def _memory(array: np.ndarray) -> np.ndarray:
+    """The array that holds the values of this one, which may be a turned view."""
+    return array if array.base is None else array.base
 
 
 def _operands(node: onnx.NodeProto, constants: dict):
@@ -69,11 +77,13 @@ def _fits(factor: np.ndarray, kernel: np.ndarray) -> bool:
     return shape in ((1, kernel.shape[0], 1, 1), (1, 1, 1, 1))
 
 
-def _scale(conv: onnx.NodeProto, operation: str, factor, constants: dict) -> None:
+def _scale(conv, operation: str, factor, constants: dict, own: bool) -> None:
+    """Scales a convolution; its kernel in place if that is its `own`."""
     kernel = constants[conv.input[1]]
     bias = constants[conv.input[2]] if len(conv.input) > 2 else np.float32(0)
     if operation == "Mul":
-        kernel = kernel * factor.reshape(-1, 1, 1, 1)
+        out = kernel if own and kernel.flags.writeable else None
+        kernel = np.multiply(kernel, factor.reshape(-1, 1, 1, 1), out=out)
         bias = bias * factor
     else:
         bias = bias + factor
