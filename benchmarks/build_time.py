@@ -27,7 +27,7 @@ class Flags:
 
 def main() -> None:
     flags = parse(Flags)
-    from export.results import refuse_results, write_results
+    from export.timing.results import refuse_results, write_results
 
     refuse_results(flags.out, flags.force)
     import gc
@@ -36,7 +36,7 @@ def main() -> None:
     import keras
 
     import keras_resnet
-    from export.measure import Candidate, measure, table
+    from export.timing.measure import Candidate, measure, table
     from keras_resnet.fingerprint import fingerprint
 
     def clean():

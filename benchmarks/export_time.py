@@ -55,7 +55,7 @@ def exported(side: str, *names: str) -> list[dict]:
 
 def row(side: str, name: str, exports: list[dict]) -> dict:
     """What is said of a model's exports by a side."""
-    from export.measure import statistics
+    from export.timing.measure import statistics
 
     one = exports[0]
     peaks = [one["peak"] for one in exports if one["peak"] is not None]
@@ -97,7 +97,7 @@ def main() -> None:
     flags = parse(Flags)
     from tqdm import tqdm
 
-    from export.results import refuse_results, write_results
+    from export.timing.results import refuse_results, write_results
 
     refuse_results(flags.out, flags.force)
     from keras_resnet.fingerprint import fingerprint

@@ -22,7 +22,7 @@ def ours(model, path: Path) -> None:
     """What `export.onnx.export_onnx` does before the proof."""
     from export.graph.convert import convert
     from export.graph.files import save
-    from export.signature import make_signature
+    from export.model.signature import make_signature
 
     signature = make_signature(model, output="logits")
     save(convert(signature, 17, "nhwc"), signature.describe(), path)

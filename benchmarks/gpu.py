@@ -27,10 +27,10 @@ from typing import Any, Literal
 import numpy as np
 from tyro.conf import Positional
 
-from export.measure import Candidate, measure, statistics, table
-from export.providers import why_not
-from export.results import refuse_results, write_results
+from export.running.providers import why_not
 from export.runtime import Session
+from export.timing.measure import Candidate, measure, statistics, table
+from export.timing.results import refuse_results, write_results
 from keras_resnet.command import parse, run
 from keras_resnet.errors import InputError
 from keras_resnet.fingerprint import fingerprint, sha256
@@ -45,7 +45,7 @@ VARIANTS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "tensorrt": (("tensorrt", "cuda"), {}),
     "cpu": (("cpu",), {}),
 }
-PARITY = 1e-4  # of the outputs' spread, in float32, as `export.verify` has it
+PARITY = 1e-4  # of the outputs' spread, in float32, as `export.proof.verify` has it
 JUDGED = 4  # images that the outputs are compared on
 
 

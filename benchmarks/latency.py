@@ -33,7 +33,7 @@ from keras_resnet.command import parse, run
 from keras_resnet.errors import InputError
 
 PEERS = "keras.applications."
-TOLERANCE = 1e-4  # of the outputs' spread, as `export.verify` has it
+TOLERANCE = 1e-4  # of the outputs' spread, as `export.proof.verify` has it
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,12 @@ class Flags:
 
 def main(args: Sequence[str] | None = None) -> None:
     flags = parse(Flags, args)
-    from export.results import refuse_results, write_results
+    from export.timing.results import refuse_results, write_results
 
     refuse_results(flags.out, flags.force)
     import tensorflow as tf
 
-    from export.measure import measure, table
+    from export.timing.measure import measure, table
     from keras_resnet.fingerprint import fingerprint
 
     tf.config.threading.set_intra_op_parallelism_threads(flags.threads)
@@ -90,7 +90,7 @@ def main(args: Sequence[str] | None = None) -> None:
 def _candidates(name: str, folder: Path, flags: Flags) -> list:
     import numpy as np
 
-    from export.measure import Candidate
+    from export.timing.measure import Candidate
 
     model = _model(name)
     shape = [size or 224 for size in model.input_shape[1:]]
@@ -122,7 +122,7 @@ def _model(name: str):
     import keras
 
     import keras_resnet
-    from export.source import draw_normalization
+    from export.model.source import draw_normalization
     from keras_resnet.saving import load_model
 
     if Path(name).suffix == ".keras":

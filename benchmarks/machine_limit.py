@@ -51,8 +51,8 @@ class Flags:
 
 def main() -> None:
     flags = parse(Flags)
-    from export.measure import measure, table
-    from export.results import refuse_results, write_results
+    from export.timing.measure import measure, table
+    from export.timing.results import refuse_results, write_results
     from keras_resnet.fingerprint import fingerprint
 
     refuse_results(flags.out, flags.force)
@@ -77,9 +77,9 @@ def products(folder: Path, threads: int) -> list:
     """
     import numpy as np
 
-    from export.measure import Candidate
-    from export.providers import why_not
+    from export.running.providers import why_not
     from export.runtime import Session
+    from export.timing.measure import Candidate
 
     found = []
     for computes, form, provider, precision in PRODUCTS:

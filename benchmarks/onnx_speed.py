@@ -97,8 +97,8 @@ def main(args: Sequence[str] | None = None) -> None:
     from machine_limit import products
     from speed_files import BATCHES, files_for_cpu
 
-    from export.measure import measure, table
-    from export.results import refuse_results, write_results
+    from export.timing.measure import measure, table
+    from export.timing.results import refuse_results, write_results
     from keras_resnet.fingerprint import fingerprint
 
     if not flags.batch_sizes or set(flags.batch_sizes) - set(BATCHES):
@@ -128,8 +128,8 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def networks(files: dict[str, Path], flags: Flags) -> list:
     """A candidate for each row and batch that can run here; says what cannot."""
-    from export.measure import Candidate
-    from export.providers import why_not
+    from export.running.providers import why_not
+    from export.timing.measure import Candidate
 
     missing = {STOCK: "", PLUGIN: why_not("openvino"), OWN: _no_openvino()}
     for runtime, why in missing.items():
@@ -181,7 +181,7 @@ def _own_runtime(
     """OpenVINO without onnxruntime, as its own examples run it for low latency."""
     import openvino
 
-    from export.plugin import PRECISIONS
+    from export.running.plugin import PRECISIONS
 
     settings = {
         "INFERENCE_PRECISION_HINT": PRECISIONS[precision],

@@ -120,7 +120,7 @@ def _call(words: list[str]) -> None:
 def _export_peer(path: Path) -> None:
     import keras
 
-    from export.source import draw_normalization
+    from export.model.source import draw_normalization
 
     keras.utils.set_random_seed(0)
     model = keras.applications.ResNet50(weights=None, classifier_activation=None)

@@ -24,7 +24,7 @@ from statistics import median
 from keras_resnet.command import parse, run
 from keras_resnet.errors import InputError
 
-CONTENDED = 0.1  # of the machine's processor time, as `export.measure` has it
+CONTENDED = 0.1  # of the machine's processor time, as `export.timing.measure` has it
 LOADER = Path(__file__).with_name("weight_loader.py")
 
 
@@ -99,7 +99,7 @@ def processor_seconds(sides: Sequence[Side]) -> float:
 
 def row(side: Side, size: int) -> dict:
     """What is said of a side."""
-    from export.measure import statistics
+    from export.timing.measure import statistics
 
     loads = [one for block, _ in side.blocks for one in block]
     walls = [
@@ -138,11 +138,11 @@ def main() -> None:
     flags = parse(Flags)
     from tqdm import trange
 
-    from export.results import refuse_results, write_results
+    from export.timing.results import refuse_results, write_results
 
     refuse_results(flags.out, flags.force)
     import keras_resnet
-    from export.measure import table
+    from export.timing.measure import table
     from keras_resnet.fingerprint import fingerprint
 
     machine = fingerprint()

@@ -16,11 +16,11 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, Suppress
 
-from export.candidates import cases_of, prepare
-from export.energy import Meter
-from export.measure import measure, table
-from export.results import refuse_results, write_results
-from export.tables import cold_table
+from export.timing.candidates import cases_of, prepare
+from export.timing.energy import Meter
+from export.timing.measure import measure, table
+from export.timing.results import refuse_results, write_results
+from export.timing.tables import cold_table
 from keras_resnet.command import parse, run
 from keras_resnet.errors import InputError
 from keras_resnet.fingerprint import fingerprint

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from export.model.source import Flags, arguments, load, prepare
+from export.proof.verify import gate_of, prove
 from export.savedmodel import ENDPOINT, describe, write_archive
-from export.source import Flags, arguments, load, prepare
 from export.steps import step
-from export.verify import gate_of, prove
 from keras_resnet.command import parse, run
 from keras_resnet.errors import InputError
 from keras_resnet.files import refuse_existing, write_beside
@@ -27,7 +27,7 @@ from keras_resnet.files import refuse_existing, write_beside
 if TYPE_CHECKING:
     import keras
 
-    from export.signature import Signature
+    from export.model.signature import Signature
 
 
 def export_litert(

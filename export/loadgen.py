@@ -5,10 +5,10 @@
     python -m export.loadgen resnet50.onnx --scenario Offline --batch 16 --seconds 60
 
 LoadGen (pip install mlcommons-loadgen) issues the queries, takes the times and says
-whether the run is valid; `export.under_test` answers with real runs of the file on
-pictures that lie in memory. Durations, counts and seeds are those that LoadGen itself
-holds for MLPerf's ResNet-50; with others, or with another network or data, a figure can
-be set beside MLPerf's, but is no result of MLPerf.
+whether the run is valid; `export.timing.under_test` answers with real runs of the file
+on pictures that lie in memory. Durations, counts and seeds are those that LoadGen
+itself holds for MLPerf's ResNet-50; with others, or with another network or data, a
+figure can be set beside MLPerf's, but is no result of MLPerf.
 
 Exit status: 0 for a run that LoadGen calls VALID, 1 for INVALID (the logs are kept), 2
 for bad input.
@@ -27,11 +27,11 @@ from typing import Any, Literal
 from tqdm import tqdm
 from tyro.conf import Positional
 
-from export.candidates import model_facts, parse_stack, picture_shape, require
-from export.coldstart import environment
-from export.measure import CONTENDED
-from export.session import Session
-from export.under_test import read_images
+from export.running.session import Session
+from export.timing.candidates import model_facts, parse_stack, picture_shape, require
+from export.timing.coldstart import environment
+from export.timing.measure import CONTENDED
+from export.timing.under_test import read_images
 from keras_resnet.command import parse, run
 from keras_resnet.errors import InputError
 from keras_resnet.files import refuse_existing, write_beside
@@ -198,9 +198,9 @@ def _prepare(
 
 
 def _run_apart(request: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """Runs `export.under_test`; LoadGen can be stopped with its process alone."""
+    """Runs `under_test`; LoadGen can be stopped with its process alone."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "export.under_test", json.dumps(request)],
+        [sys.executable, "-m", "export.timing.under_test", json.dumps(request)],
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from export.graph.convert import check_opset, convert
 from export.graph.files import save
+from export.model.source import Flags, arguments, describe_origin, load, prepare
 from export.precision.pictures import calibration_pictures, validation_pictures
 from export.precision.plan import CALIBRATED, METHODS, PRECISIONS, Plan
 from export.precision.reduce import reduce
 from export.precision.running import runner as in_memory
-from export.source import Flags, arguments, describe_origin, load, prepare
+from export.proof.verify import gate_of, prove
 from export.steps import step
-from export.verify import gate_of, prove
 from keras_resnet.command import parse, run
 from keras_resnet.errors import InputError
 from keras_resnet.files import refuse_existing, write_beside
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import keras
     import onnx
 
-    from export.signature import Signature
+    from export.model.signature import Signature
 
 LAYOUTS = ("nhwc", "nchw")
 

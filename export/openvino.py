@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from export.graph.convert import convert
 from export.graph.files import save
+from export.model.source import Flags, arguments, load, prepare
+from export.proof.verify import gate_of, prove
 from export.savedmodel import describe
-from export.source import Flags, arguments, load, prepare
 from export.steps import step
-from export.verify import gate_of, prove
 from keras_resnet.command import parse, run
 from keras_resnet.errors import InputError
 from keras_resnet.files import refuse_existing, write_beside

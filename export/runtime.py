@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from export.prepare import checked, normalize, read_record, resize_and_crop
-from export.session import Session as Session
-from export.settings import Settings, read_settings, tuned_path
+from export.running.prepare import checked, normalize, read_record, resize_and_crop
+from export.running.session import Session as Session
+from export.running.settings import Settings, read_settings, tuned_path
 from keras_resnet.errors import InputError
 
 log = logging.getLogger(__name__)

@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.source import Flags, arguments, describe_origin, load, prepare
+from export.model.source import Flags, arguments, describe_origin, load, prepare
+from export.proof.verify import gate_of, prove
 from export.steps import step
-from export.verify import gate_of, prove
 from keras_resnet.command import parse, run
 from keras_resnet.errors import InputError
 from keras_resnet.files import refuse_existing, write_beside
@@ -25,7 +25,7 @@ from keras_resnet.files import refuse_existing, write_beside
 if TYPE_CHECKING:
     import keras
 
-    from export.signature import Signature
+    from export.model.signature import Signature
 
 ENDPOINT = "serving_default"  # where TensorFlow Serving looks
 RECORD = "keras_resnet.json"

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from tyro.conf import Positional
 
-from export.candidates import picture_shape, random_images
-from export.judge import judge, read_pictures
-from export.race import Entry, enter, kinds, name_of, race, variants
+from export.running.session import Session
+from export.running.settings import Settings, tuned_path, write_settings
 from export.runtime import Predictor
-from export.session import Session
-from export.settings import Settings, tuned_path, write_settings
+from export.timing.candidates import picture_shape, random_images
+from export.timing.judge import judge, read_pictures
+from export.timing.race import Entry, enter, kinds, name_of, race, variants
 from keras_resnet.command import parse, run
 from keras_resnet.errors import InputError
 from keras_resnet.files import refuse_existing

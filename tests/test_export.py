@@ -20,13 +20,13 @@ from onnx import numpy_helper
 
 import keras_resnet
 from export import onnx, savedmodel
-from export.differences import ParityError
+from export.model.signature import make_signature
+from export.model.source import draw_normalization
 from export.precision.plan import Plan
-from export.probes import entering
+from export.proof.differences import ParityError
+from export.proof.probes import entering
 from export.runtime import Session
 from export.savedmodel import export_savedmodel
-from export.signature import make_signature
-from export.source import draw_normalization
 from keras_resnet.architectures import get_architecture
 from keras_resnet.arithmetic import count
 from keras_resnet.errors import InputError
@@ -258,7 +258,7 @@ def test_options_that_make_no_sense_are_refused_before_loading(
     def load(flags):
         raise AssertionError("the model is loaded")
 
-    monkeypatch.setattr("export.source._load_name", load)
+    monkeypatch.setattr("export.model.source._load_name", load)
     with pytest.raises(InputError, match=message):
         onnx.main(["resnet8", "--out", str(tmp_path / "model.onnx"), *words])
 

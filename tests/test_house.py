@@ -36,9 +36,22 @@ MAY_IMPORT = {  # module of keras_resnet -> modules of keras_resnet
         *("saving", "weights"),
     },
 }
-EXPORT_WITHOUT_KERAS = (
-    *("runtime", "providers", "benchmark", "measure"),
-    *("results", "picture"),
+ROOMS_OF_EXPORT = {  # what other rooms of export they may import
+    "graph": {"model", "steps"},
+    "model": {"steps"},
+    "precision": {"graph", "model"},
+    "proof": {"model"},
+    "running": set(),
+    "timing": {"running"},
+}
+# What serves and measures a file; two modules of keras_resnet load no Keras either.
+WITHOUT_KERAS = (
+    *("running", "timing", "runtime", "benchmark", "loadgen", "page", "tune"),
+)
+FREE_OF_KERAS = FREE | {"preprocessing", "pictures"}
+WITHOUT_TENSORFLOW = (
+    *("inspect", "triton", "triton_config"),
+    *("graph/counts", "graph/files", "graph/outline", "graph/reading"),
 )
 
 
@@ -91,13 +104,28 @@ def test_the_table_needs_the_standard_library_alone():
             assert not line.startswith(("import keras", "import numpy")), name
 
 
-@pytest.mark.parametrize("name", EXPORT_WITHOUT_KERAS)
+@pytest.mark.parametrize("room", ROOMS_OF_EXPORT)
+def test_rooms_of_export_import_only_what_lies_below(room):
+    for file in (ROOT / "export" / room).glob("*.py"):
+        inside = {n.split(".")[1] for n in imports(file) if n.startswith("export.")}
+        assert inside <= ROOMS_OF_EXPORT[room] | {room}, file
+
+
+@pytest.mark.parametrize("name", WITHOUT_KERAS)
 def test_the_runtime_side_needs_neither_tensorflow_nor_keras(name):
-    file = ROOT / "export" / f"{name}.py"
-    names = imports(file)
-    assert not top(names) & {"tensorflow", "keras", "tf2onnx", "onnx"}
-    ours = {n.split(".")[1] for n in names if n.startswith("keras_resnet")}
-    assert ours <= FREE
+    folder = ROOT / "export" / name
+    files = folder.glob("*.py") if folder.is_dir() else [folder.with_suffix(".py")]
+    for file in files:
+        names = imports(file)
+        assert not top(names) & {"tensorflow", "keras", "tf2onnx", "onnx"}, file
+        ours = {n.split(".")[1] for n in names if n.startswith("keras_resnet.")}
+        assert ours <= FREE_OF_KERAS, file
+
+
+@pytest.mark.parametrize("name", WITHOUT_TENSORFLOW)
+def test_what_reads_files_needs_no_tensorflow(name):
+    names = imports(ROOT / "export" / f"{name}.py")
+    assert not top(names) & {"tensorflow", "keras", "tf2onnx"}
 
 
 def test_nothing_is_unpickled():

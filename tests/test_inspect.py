@@ -21,7 +21,7 @@ import keras_resnet
 from export.graph.convert import convert
 from export.graph.counts import count
 from export.inspect import inspect, main
-from export.signature import make_signature
+from export.model.signature import make_signature
 from keras_resnet.arithmetic import count as arithmetic
 from keras_resnet.errors import InputError
 from keras_resnet.preprocessing import Preprocessing

@@ -11,7 +11,7 @@ from conftest import randomize, tiny
 import keras_resnet
 from export import litert
 from export.litert import export_litert, main
-from export.verify import ParityError
+from export.proof.verify import ParityError
 from keras_resnet.errors import InputError
 from keras_resnet.preprocessing import Preprocessing
 from keras_resnet.saving import Card, save_model

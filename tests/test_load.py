@@ -14,11 +14,11 @@ from onnx import TensorProto, helper
 from onnx_files import write_model
 from PIL import Image
 
-from export import plugin
-from export.prepare import normalize, resize_and_crop
+from export.running import plugin
+from export.running.prepare import normalize, resize_and_crop
+from export.running.session import Session
+from export.running.settings import Settings, read_settings, tuned_path, write_settings
 from export.runtime import load
-from export.session import Session
-from export.settings import Settings, read_settings, tuned_path, write_settings
 from keras_resnet.errors import InputError
 from keras_resnet.preprocessing import Preprocessing
 

@@ -18,8 +18,8 @@ from onnx_files import expected, write_model
 
 from export import loadgen
 from export.loadgen import main
-from export.session import Session
-from export.under_test import SystemUnderTest, read_images
+from export.running.session import Session
+from export.timing.under_test import SystemUnderTest, read_images
 from keras_resnet.errors import InputError
 
 SHORT = ["--provider=cpu", "--samples=16", "--seconds=0.3", "--no-spinning"]

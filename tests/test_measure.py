@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from export import energy
-from export import measure as measuring
-from export.measure import Candidate, measure, samples_for, statistics, table
+from export.timing import energy
+from export.timing import measure as measuring
+from export.timing.measure import Candidate, measure, samples_for, statistics, table
 
 QUICK = {
     "warmup_seconds": 0,

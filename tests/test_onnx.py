@@ -12,12 +12,12 @@ from conftest import randomize, tiny
 from keras import layers
 
 import keras_resnet
-from export.differences import ParityError
 from export.graph import folding
+from export.model.signature import make_signature
 from export.onnx import export_onnx, main, runner
+from export.proof.differences import ParityError
+from export.proof.verify import prove
 from export.runtime import Session
-from export.signature import make_signature
-from export.verify import prove
 from keras_resnet.errors import InputError
 from keras_resnet.preprocessing import Preprocessing
 from keras_resnet.saving import Card, attach

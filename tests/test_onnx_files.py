@@ -13,8 +13,8 @@ from onnx_files import write_model
 
 from export.graph.convert import convert
 from export.graph.files import load, save
+from export.model.signature import make_signature
 from export.runtime import Session
-from export.signature import make_signature
 from keras_resnet import build, get_architecture
 from keras_resnet.errors import InputError
 

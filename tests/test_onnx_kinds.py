@@ -14,8 +14,8 @@ from test_models import KINDS
 
 from export.graph.convert import OPSETS, convert
 from export.graph.files import load
+from export.model.signature import make_signature
 from export.onnx import export_onnx
-from export.signature import make_signature
 from keras_resnet import build
 from keras_resnet.errors import InputError
 from keras_resnet.layers import LowestPadding2D

@@ -10,7 +10,7 @@ from conftest import randomize, tiny
 import keras_resnet
 from export import openvino as ours
 from export.openvino import export_openvino, main
-from export.verify import GATES, ParityError
+from export.proof.verify import GATES, ParityError
 from keras_resnet.errors import InputError
 from keras_resnet.preprocessing import Preprocessing
 from keras_resnet.saving import Card, save_model

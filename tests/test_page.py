@@ -8,11 +8,12 @@ from xml.etree import ElementTree
 import pytest
 
 from export import page as paging
-from export.measure import statistics
-from export.page import main, read_rows, write_page
-from export.picture import draw
-from export.results import write_results
-from export.tables import markdown
+from export.page import main, read_rows
+from export.timing.measure import statistics
+from export.timing.page import write_page
+from export.timing.picture import draw
+from export.timing.results import write_results
+from export.timing.tables import markdown
 from keras_resnet.errors import InputError
 
 MACHINE = {"time": "2026-01-01", "cpu": "A & B", "cores": 2, "gpus": [], "driver": None}

@@ -16,6 +16,7 @@ from onnx import TensorProto, numpy_helper
 
 import keras_resnet
 from export.graph.convert import convert
+from export.model.signature import make_signature
 from export.precision import reduce as reducing
 from export.precision.accuracy import AccuracyError, evaluate
 from export.precision.lowering import lowering
@@ -25,7 +26,6 @@ from export.precision.ranges import Histogram, measure
 from export.precision.reduce import reduce
 from export.precision.running import runner
 from export.precision.sensitivity import fewest, rank
-from export.signature import make_signature
 from keras_resnet.errors import InputError
 from keras_resnet.saving import Card, attach
 from keras_resnet.training.data import load

@@ -8,11 +8,11 @@ from conftest import randomize, tiny
 from test_models import KINDS
 
 from export.graph.convert import convert
+from export.model.signature import make_signature
 from export.precision.lowering import lowering
 from export.precision.pictures import Pictures
 from export.precision.plan import PRECISIONS, Plan
 from export.precision.running import runner
-from export.signature import make_signature
 from keras_resnet import build
 
 # A group norm; attention by a softmax; concatenation, and norms of pre-activation.

@@ -11,16 +11,16 @@ import onnxruntime as ort
 import pytest
 from onnx_files import write_model
 
-from export import plugin, providers
-from export.options import (
+from export.running import plugin, providers
+from export.running.options import (
     KNOWN,
     PLACES,
     cuda_options,
     sorted_options,
     tensorrt_options,
 )
-from export.providers import provider_names, why_not
-from export.session import Session
+from export.running.providers import provider_names, why_not
+from export.running.session import Session
 from keras_resnet.errors import InputError
 
 CAPI = Path(ort.__file__).parent / "capi"
@@ -187,7 +187,9 @@ def install(folder: Path, wheel: str) -> None:
 def test_two_wheels_in_one_folder_are_a_warning(tmp_path, file):
     for wheel in ("onnxruntime", "onnxruntime-gpu"):
         install(tmp_path, wheel)
-    code = f"from export.session import Session as S; S({str(file)!r}, 'cpu').ran"
+    code = (
+        f"from export.running.session import Session as S; S({str(file)!r}, 'cpu').ran"
+    )
     done = run_with(tmp_path, code)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("\n") == 1
@@ -201,7 +203,7 @@ def test_what_is_left_of_an_uninstalled_wheel_is_an_error(tmp_path, file):
     (tmp_path / "onnxruntime/__init__.py").write_text("")
     code = (
         "from keras_resnet.command import run\n"
-        "from export.session import Session\n"
+        "from export.running.session import Session\n"
         f"run(lambda: Session({str(file)!r}, 'cpu'))"
     )
     done = run_with(tmp_path, code)

@@ -10,9 +10,9 @@ import onnxruntime as ort
 import pytest
 from onnx_files import WEIGHTS, expected, write_model
 
-from export import plugin, providers, session
-from export.faults import cannot_run
-from export.providers import why_not
+from export.running import plugin, providers, session
+from export.running.faults import cannot_run
+from export.running.providers import why_not
 from export.runtime import Session
 from keras_resnet.errors import InputError
 
@@ -214,7 +214,7 @@ def test_external_data_beside_the_file(tmp_path, images):
 NO_MEMORY = """
 import resource, sys
 import numpy as np
-from export.session import Session
+from export.running.session import Session
 from keras_resnet.command import run
 session = Session(sys.argv[1], "cpu", threads=1)
 images = np.zeros((2000, 64, 64, 3), np.uint8)

@@ -9,9 +9,9 @@ from conftest import randomize, tiny
 from keras import layers
 
 import keras_resnet
+from export.model.signature import make_signature
 from export.onnx import export_onnx
 from export.runtime import Session
-from export.signature import make_signature
 from keras_resnet.errors import InputError
 from keras_resnet.preprocessing import Preprocessing
 from keras_resnet.saving import attach, load_model

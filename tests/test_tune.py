@@ -8,12 +8,12 @@ import pytest
 from onnx_files import write_model
 from PIL import Image
 
-from export import race as racing
-from export.judge import judge, read_pictures
-from export.providers import why_not
-from export.race import Entry, enter, kinds, race, variants
+from export.running.providers import why_not
+from export.running.settings import Settings, read_settings, tuned_path
 from export.runtime import load
-from export.settings import Settings, read_settings, tuned_path
+from export.timing import race as racing
+from export.timing.judge import judge, read_pictures
+from export.timing.race import Entry, enter, kinds, race, variants
 from export.tune import main, tune
 from keras_resnet.errors import InputError
 from keras_resnet.preprocessing import Preprocessing
@@ -31,7 +31,7 @@ def file(tmp_path):
 def quick(monkeypatch):
     """Rounds of a hundredth of a second, and the CPU's kinds alone."""
     monkeypatch.setattr(racing, "FIRST_SECONDS", 0.01)
-    monkeypatch.setattr("export.measure.BLOCK_SECONDS", 0.01)
+    monkeypatch.setattr("export.timing.measure.BLOCK_SECONDS", 0.01)
     monkeypatch.setattr(racing, "KINDS", racing.KINDS[:1])
 
 

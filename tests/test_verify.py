@@ -12,11 +12,11 @@ from conftest import randomize, tiny
 from keras import layers
 
 import keras_resnet
-from export.differences import ParityError, compare
+from export.model.signature import OPEN_SIZE, make_signature
 from export.onnx import export_onnx, runner
-from export.probes import ODD, OPEN_SIZE, entering, probes
-from export.signature import make_signature
-from export.verify import GATES, prove
+from export.proof.differences import ParityError, compare
+from export.proof.probes import ODD, entering, probes
+from export.proof.verify import GATES, prove
 from keras_resnet.errors import InputError
 from keras_resnet.preprocessing import Preprocessing
 from keras_resnet.saving import attach

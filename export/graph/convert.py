@@ -15,7 +15,7 @@ from keras_resnet.errors import InputError
 if TYPE_CHECKING:
     import onnx
 
-    from export.signature import Signature
+    from export.model.signature import Signature
 
 # Each is proven for one net of every mechanism.
 OPSETS = (17, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23)

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tf2onnx.tfonnx import process_tf_graph
 
 if TYPE_CHECKING:
-    from export.signature import Signature
+    from export.model.signature import Signature
 
 
 def trace(

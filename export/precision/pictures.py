@@ -15,7 +15,7 @@ from keras_resnet.errors import InputError
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from export.signature import Signature
+    from export.model.signature import Signature
     from keras_resnet.preprocessing import Preprocessing
     from keras_resnet.training.data import Data
 
@@ -101,7 +101,7 @@ def validation_pictures(plan: Plan, signature: "Signature") -> Pictures | None:
         InputError: no data is named or recorded; or their classes, channels or size
             are not the model's.
     """
-    from export.choices import OF_CLASSES
+    from export.model.choices import OF_CLASSES
 
     if signature.output not in OF_CLASSES:
         if plan.validate not in (None, NO_DATA):

@@ -18,7 +18,7 @@ from export.precision.running import runner
 from export.precision.sensitivity import fewest, rank
 
 if TYPE_CHECKING:
-    from export.signature import Signature
+    from export.model.signature import Signature
 
 SPARED = 0.5  # largest share of the nodes that may stay in float32
 PROBES = 8  # batches of pictures that the sensitivity is measured on

@@ -25,7 +25,7 @@ class Output:
 
     Attributes:
         name: in the artifact.
-        kind: one of `export.choices.KINDS`.
+        kind: one of `export.model.choices.KINDS`.
     """
 
     name: str

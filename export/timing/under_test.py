@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from export.candidates import random_images
-from export.measure import others_seconds
-from export.session import Session
+from export.running.session import Session
+from export.timing.candidates import random_images
+from export.timing.measure import others_seconds
 from keras_resnet.errors import InputError
 
 WARMUP_SECONDS = 1.0

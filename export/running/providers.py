@@ -19,8 +19,8 @@ from collections.abc import Iterator, Sequence
 
 import onnxruntime as ort
 
-from export import plugin
-from export.installed import check_installed, conflict
+from export.running import plugin
+from export.running.installed import check_installed, conflict
 from keras_resnet.errors import InputError, closest
 
 # Best first. OpenVINO is asked for by name: its numbers are others than the CPU's.

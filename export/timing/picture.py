@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from export.tables import labels_of
+from export.timing.tables import labels_of
 
 LONGEST = 60  # characters of a name in a picture
 STYLES = ("-", "--", "-.")  # for more lines than there are colours
@@ -18,7 +18,7 @@ def draw(rows: Sequence[dict[str, Any]], path: Path, title: str) -> None:
     """Writes a PNG: latency by candidate, and beside it images/s by batch if several.
 
     Args:
-        rows: as `export.measure.measure` returns them.
+        rows: as `export.timing.measure.measure` returns them.
         path: of the picture.
         title: over it; the machine, for one.
     """

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from export.providers import short_name
+from export.running.providers import short_name
 from keras_resnet.errors import InputError
 
 SIDE = 224  # of the picture where any size is taken: that of most ImageNet weights

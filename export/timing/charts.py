@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from export.picture import (
+from export.timing.picture import (
     draw_latency,
     draw_speed,
     looks_of,

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from export.signature import Signature
+    from export.model.signature import Signature
 
 BATCH = 64  # images that go through at once
 RANDOM = 4  # images of noise
 EXTREME = 2  # images in each set of noise at the ends of the range
-OPEN_SIZE = (65, 96)  # tried where the model takes any size: an odd and an even side
-ODD = (81, 67)  # and another
+ODD = (81, 67)  # tried, too, where the model takes any size
 LARGEST = 3.0  # where nothing says how 255 is normalised; ImageNet's white is 2.6
 SEED = 0
 
@@ -71,13 +70,7 @@ def sizes(signature: "Signature") -> list[tuple[int, int]]:
     own = signature.shape[1:3]
     if None not in own:
         return [own]
-    return [sides(signature), tuple(a or b for a, b in zip(own, ODD, strict=True))]
-
-
-def sides(signature: "Signature") -> tuple[int, int]:
-    """Height and width to prove at, where the signature leaves them open too."""
-    known = signature.preprocessing.size if signature.preprocessing else OPEN_SIZE
-    return tuple(a or b for a, b in zip(signature.shape[1:3], known, strict=True))
+    return [signature.sides, tuple(a or b for a, b in zip(own, ODD, strict=True))]
 
 
 def entering(signature: "Signature", pictures: np.ndarray) -> np.ndarray:

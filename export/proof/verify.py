@@ -1,8 +1,8 @@
 """Proof that an artifact computes what the Keras model computes.
 
-Real and adversarial pictures (`export.probes`) go through both. The reference is the
-serving function in float32 on the CPU. Every format and precision is held here, each
-precision against a gate of its own.
+Real and adversarial pictures (`export.proof.probes`) go through both. The reference is
+the serving function in float32 on the CPU. Every format and precision is held here,
+each precision against a gate of its own.
 """
 
 import math
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.differences import Figures, ParityError, Run, compare
-from export.probes import probes
+from export.proof.differences import Figures, ParityError, Run, compare
+from export.proof.probes import probes
 from keras_resnet.errors import InputError
 
 if TYPE_CHECKING:
-    from export.signature import Signature
+    from export.model.signature import Signature
 
 TYPICAL = ("real", "noise")  # the first of them that there is
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import psutil
 
-from export.judge import Judgement
-from export.measure import Candidate, measure
-from export.plugin import PRECISIONS
-from export.providers import why_not
-from export.session import Session
-from export.settings import Settings
+from export.running.plugin import PRECISIONS
+from export.running.providers import why_not
+from export.running.session import Session
+from export.running.settings import Settings
+from export.timing.judge import Judgement
+from export.timing.measure import Candidate, measure
 from keras_resnet.errors import InputError
 
 FINALISTS = 2

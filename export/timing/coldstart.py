@@ -72,7 +72,7 @@ def _median(answers: Sequence[dict[str, Any]], name: str) -> float | None:
 
 
 def _ask(request: dict[str, Any]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "export.coldstart", json.dumps(request)]
+    command = [sys.executable, "-m", "export.timing.coldstart", json.dumps(request)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment())
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
@@ -93,7 +93,7 @@ def answer(
     path: str, options: dict[str, Any], shapes: Sequence[Sequence[int]], dtype: str
 ) -> dict[str, Any]:
     """One process's figures, before which nothing of the file was loaded."""
-    from export.session import Session
+    from export.running.session import Session
 
     inputs = [np.ones(shape, dtype) for shape in shapes]
     device = _device_mb()

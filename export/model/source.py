@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from tyro.conf import Positional
 
-from export.choices import KINDS, PREPROCESS, TOP, check_choices
-from export.probes import sides
+from export.model.choices import KINDS, PREPROCESS, TOP, check_choices
 from export.steps import step
 from keras_resnet.errors import InputError
 
 if TYPE_CHECKING:
     import keras
 
-    from export.signature import Signature
+    from export.model.signature import Signature
     from keras_resnet.saving import Card
 
 MOST_PICTURES = 64  # read from a folder
@@ -210,7 +209,7 @@ def prepare(
         verbose: print the step.
     """
     with step("preparing", verbose):
-        from export.signature import make_signature
+        from export.model.signature import make_signature
 
         signature = make_signature(model, **options)
         return signature, real_images(images, signature)
@@ -284,7 +283,7 @@ def _read_folder(folder: Path, signature: "Signature") -> Sequence[np.ndarray]:
     pictures = [read_picture(path, channels) for path in paths]
     if signature.preprocess == "full":
         return pictures
-    size, mean, std = sides(signature), (0.0,) * channels, (1 / 255,) * channels
+    size, mean, std = signature.sides, (0.0,) * channels, (1 / 255,) * channels
     known = signature.preprocessing or Preprocessing(size, 1.0, "bilinear", mean, std)
     levels = replace(known, size=size, mean=mean, std=std, channel_order="rgb")
     return np.round(np.asarray(levels(pictures))).astype("uint8")

@@ -122,7 +122,7 @@ def measure(
         warmup_seconds, warmup_repetitions: both are reached before timing.
         min_seconds, min_repetitions: both are reached for each candidate.
         seed: of the order within the rounds.
-        meter: gives the joules used so far, as `export.energy.Meter.read` does.
+        meter: gives the joules used so far, as `export.timing.energy.Meter.read` does.
 
     Returns:
         A row for each candidate: `Candidate.row`. What was measured stays with the

@@ -10,7 +10,7 @@ import numpy as np
 from keras_resnet.errors import InputError
 
 if TYPE_CHECKING:
-    from export.signature import Signature
+    from export.model.signature import Signature
 
 FLOOR = 1e-30  # of a probability, so that it has a logarithm
 # Another class counts as a tie where the reference has both within so many times the

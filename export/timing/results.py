@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from export.page import write_page
-from export.picture import draw
-from export.tables import markdown
+from export.timing.page import write_page
+from export.timing.picture import draw
+from export.timing.tables import markdown
 from keras_resnet.errors import InputError
 from keras_resnet.files import refuse_existing, write_beside
 
@@ -46,7 +46,7 @@ def write_results(
     """Writes `base`.jsonl, .csv, .md, .png and .html, each whole or not at all.
 
     Args:
-        rows: as `export.measure.measure` returns them.
+        rows: as `export.timing.measure.measure` returns them.
         base: path without the suffix.
         machine: of `keras_resnet.fingerprint.fingerprint`; it stands in every row.
         force: replace what is there.

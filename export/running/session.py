@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from export.faults import cannot_load, cannot_run
-from export.installed import check_installed
-from export.metadata import KEY, parse_metadata
-from export.options import cuda_options, sorted_options, tensorrt_options
-from export.plugin import PRECISIONS, device, openvino_options
-from export.providers import AUTO, full_name, provider_names, why_not
-from export.readback import read_back
+from export.running.faults import cannot_load, cannot_run
+from export.running.installed import check_installed
+from export.running.metadata import KEY, parse_metadata
+from export.running.options import cuda_options, sorted_options, tensorrt_options
+from export.running.plugin import PRECISIONS, device, openvino_options
+from export.running.providers import AUTO, full_name, provider_names, why_not
+from export.running.readback import read_back
 from keras_resnet.errors import InputError
 
 ENGINE_BATCH = 32  # largest batch of a TensorRT engine where nothing else is said
@@ -83,7 +83,7 @@ class Session:
                 what the file says. Read by TensorRT alone, whose engine serves batches
                 of 1 to N. Default: 32 images of the file's size.
             options: more options of the session and its providers, name to text, of
-                those in `export.options.KNOWN`.
+                those in `export.running.options.KNOWN`.
 
         Raises:
             InputError: the file cannot be read as ONNX, a named provider did not

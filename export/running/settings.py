@@ -14,10 +14,10 @@ from typing import Any
 
 import onnxruntime as ort
 
-from export.options import KNOWN, PLACES
-from export.plugin import PRECISIONS
-from export.providers import AUTO
-from export.session import MOST_THREADS
+from export.running.options import KNOWN, PLACES
+from export.running.plugin import PRECISIONS
+from export.running.providers import AUTO
+from export.running.session import MOST_THREADS
 from keras_resnet.errors import InputError
 from keras_resnet.files import write_beside
 from keras_resnet.fingerprint import fingerprint, sha256

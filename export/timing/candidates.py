@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from export.coldstart import measure_cold
-from export.measure import Candidate
-from export.providers import AUTO, provider_names, short_name, why_not
-from export.session import Session
+from export.running.providers import AUTO, provider_names, short_name, why_not
+from export.running.session import Session
+from export.timing.coldstart import measure_cold
+from export.timing.measure import Candidate
 from keras_resnet.errors import InputError
 from keras_resnet.fingerprint import sha256
 
@@ -54,7 +54,7 @@ def cases_of(
     Args:
         paths: .onnx files.
         providers, threads, batch_sizes, input_size: as `export.benchmark` takes them.
-        settings: further arguments of `export.session.Session`.
+        settings: further arguments of `export.running.session.Session`.
 
     Raises:
         InputError: a file, a provider or a size that cannot be used.

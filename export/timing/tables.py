@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from export.measure import PERCENTILES, align, remarks
+from export.timing.measure import PERCENTILES, align, remarks
 
 Row = dict[str, Any]
 

@@ -17,14 +17,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from export.choices import OF_CLASSES, TOP, check_choices
-from export.outputs import Output, ending, finish, outputs_of
+from export.model.choices import OF_CLASSES, TOP, check_choices
+from export.model.outputs import Output, ending, finish, outputs_of
 from keras_resnet.errors import InputError
 from keras_resnet.preprocessing import Preprocessing
 from keras_resnet.saving import Card, attach, card_of
 
 INPUT = "images"
 PRECISION = "float32"
+OPEN_SIZE = (65, 96)  # tried where any size is taken: an odd and an even side
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,12 @@ class Signature:
         elif self.preprocess == "normalize":
             images = self.preprocessing.normalize(images)
         return finish(call(images), self.output, self.top)
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width to try it at, where it leaves them open too."""
+        known = self.preprocessing.size if self.preprocessing else OPEN_SIZE
+        return tuple(a or b for a, b in zip(self.shape[1:3], known, strict=True))
 
     def describe(self, layout: str = "nhwc") -> dict:
         """The part of an artifact's metadata that every format shares."""
