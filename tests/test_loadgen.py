@@ -115,7 +115,7 @@ def test_settings_are_mlperfs_but_for_those_that_are_given(
     }
     code = (
         "import json, sys, mlperf_loadgen as l\n"
-        "from export import under_test\n"
+        "from export.timing import under_test\n"
         "under_test.WARMUP_SECONDS = 0\n"
         "l.StartTestWithLogSettings = lambda u, q, s, *_: print("
         "s.min_duration_ms, s.min_query_count, s.server_target_latency_ns)\n"

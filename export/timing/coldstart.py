@@ -20,7 +20,7 @@ import numpy as np
 
 from keras_resnet.errors import InputError
 
-_ROOT = str(Path(__file__).parent.parent)
+_ROOT = str(Path(__file__).parents[2])
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
