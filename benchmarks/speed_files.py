@@ -31,15 +31,14 @@ SIZE = 224
 
 # Of `python -m export.onnx`, by the file's name. {photos} are to be calibrated with.
 INT8 = "--precision int8 --calibrate folder:{photos} --calibration-images 8"
-OURS = {"resnet50": "resnet50", "resnet50_v1": "resnet50_v1"}
-OURS |= {"resnet50-int8": f"resnet50 {INT8}"}
+OURS = {"resnet50": "resnet50", "resnet50-int8": f"resnet50 {INT8}"}
 FIXED = {
     f"{name}-batch{n}": f"{words} --batch {n}"
     for name, words in OURS.items()
     for n in BATCHES
-    if name != "resnet50_v1"
 }
-FOR_CPU = OURS | FIXED
+LIKE_PEERS = {"resnet50-nchw": "resnet50 --layout nchw", "resnet50_v1": "resnet50_v1"}
+FOR_CPU = OURS | FIXED | LIKE_PEERS
 FOR_GPU = {
     f"resnet{depth}-{precision}": f"resnet{depth} --precision {precision}"
     for depth in (18, 50, 152)
