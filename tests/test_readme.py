@@ -31,6 +31,7 @@ def test_the_page_of_architectures_is_what_its_command_writes():
     assert (ROOT / "docs" / "architectures.md").read_text() == script["page"]()
 
 
-def test_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", ["README.md", "docs/export.md", "docs/measuring.md"])
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text()):
+        assert ((ROOT / page).parent / target).exists(), target
