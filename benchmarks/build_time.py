@@ -20,7 +20,7 @@ class Flags:
     repetitions: int = 12
     """Builds of each, in rounds of 3."""
     out: Path = Path("benchmarks/results/build_time")
-    """Path without suffix of the .jsonl, .csv and .png."""
+    """Path without suffix of the results."""
     force: bool = False
     """Replace existing results."""
 
@@ -36,7 +36,8 @@ def main() -> None:
     import keras
 
     import keras_resnet
-    from export.timing.measure import Candidate, measure, table
+    from export.timing.measure import Candidate, measure
+    from export.timing.tables import table
     from keras_resnet.fingerprint import fingerprint
 
     def clean():

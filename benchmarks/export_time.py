@@ -38,7 +38,7 @@ class Flags:
     growth: bool = True
     """Measure the growth with depth too."""
     out: Path = Path("benchmarks/results/export_time")
-    """Path without suffix of the .jsonl, .csv and .png."""
+    """Path without suffix of the results."""
     force: bool = False
     """Replace existing results."""
 
@@ -57,18 +57,18 @@ def row(side: str, name: str, exports: list[dict]) -> dict:
     """What is said of a model's exports by a side."""
     from export.timing.measure import statistics
 
-    one = exports[0]
+    first = exports[0]
     peaks = [one["peak"] for one in exports if one["peak"] is not None]
     return {
         "export": f"{name}, {side}",
         "batch": None,
-        **statistics([([one["wall"] for one in exports], False)], None),
+        **statistics([([one["wall"]], one["contended"]) for one in exports], None),
         "processor_p50_ms": round(median(e["processor"] for e in exports) * 1e3, 1),
-        "weights_mb": round(one["weights"] / 1e6, 1),
+        "weights_mb": round(first["weights"] / 1e6, 1),
         "peak_mb": round(max(peaks) / 1e6, 1) if peaks else None,
-        "peak_over_weights": round(max(peaks) / one["weights"], 2) if peaks else None,
-        "file_mb": round(one["file"] / 1e6, 1),
-        "nodes": one["nodes"],
+        "peak_over_weights": round(max(peaks) / first["weights"], 2) if peaks else None,
+        "file_mb": round(first["file"] / 1e6, 1),
+        "nodes": first["nodes"],
     }
 
 

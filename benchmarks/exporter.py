@@ -2,9 +2,9 @@
 
     python benchmarks/exporter.py keras_resnet|keras MODEL...
 
-Prints a JSON object a model: wall and processor seconds, how far the process's memory
-rose above what it had with the model built, the bytes of the weights and of the file,
-and the nodes. Libraries are imported before.
+Prints a JSON object a model: wall and processor seconds, whether others had much of the
+processor, how far the process's memory rose above what it had with the model built, the
+bytes of the weights and of the file, and the nodes. Libraries are imported before.
 """
 
 import gc
@@ -42,6 +42,7 @@ def main() -> None:
 
     import export.graph.tracing  # noqa: F401
     import keras_resnet
+    from export.timing.measure import CONTENDED, watch_others
 
     make = {"keras_resnet": ours, "keras": theirs}[side]
     with tempfile.TemporaryDirectory() as folder:
@@ -51,12 +52,13 @@ def main() -> None:
             path = Path(folder) / f"{name}.onnx"
             gc.collect()
             forget_peak()
-            before = memory("VmRSS")
+            before, others_share = memory("VmRSS"), watch_others()
             wall, processor = time.perf_counter(), time.process_time()
             make(model, path)
             row = {
                 "wall": time.perf_counter() - wall,
                 "processor": time.process_time() - processor,
+                "contended": others_share() > CONTENDED,
                 "peak": before and memory("VmHWM") - before,
                 "weights": sum(4 * weight.numpy().size for weight in model.weights),
                 "file": path.stat().st_size,

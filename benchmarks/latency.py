@@ -55,7 +55,7 @@ class Flags:
     min_repetitions: int = 11
     """and that often."""
     out: Path = Path("benchmarks/results/latency")
-    """Path without suffix of the .jsonl, .csv and .png."""
+    """Path without suffix of the results."""
     force: bool = False
     """Replace existing results."""
 
@@ -67,7 +67,8 @@ def main(args: Sequence[str] | None = None) -> None:
     refuse_results(flags.out, flags.force)
     import tensorflow as tf
 
-    from export.timing.measure import measure, table
+    from export.timing.measure import measure
+    from export.timing.tables import table
     from keras_resnet.fingerprint import fingerprint
 
     tf.config.threading.set_intra_op_parallelism_threads(flags.threads)

@@ -60,7 +60,8 @@ def main(args: Sequence[str] | None = None) -> None:
             forms[form].append((milliseconds, work))
     print(f"{flags.file}, batch {flags.batch}, {flags.threads} threads")
     print("\n".join(table("Operator", kinds)))
-    print("\n".join(["", *table("Convolutions", forms)]))
+    if forms:
+        print("\n".join(["", *table("Convolutions", forms)]))
 
 
 def shape_name(dims: Sequence[int]) -> str:
@@ -98,7 +99,8 @@ def profile(
 
     from export.runtime import Session
 
-    shape = Session(flags.file, "cpu").input_shape  # reads it, or says what is wrong
+    said = Session(flags.file, "cpu")  # reads it, or says what is wrong
+    shape = said.input_shape
     if None in shape[1:] or shape[0] not in (None, flags.batch):
         raise InputError(
             f"batch={flags.batch}: {flags.file} takes {shape}, None being any; a "
@@ -114,11 +116,9 @@ def profile(
         session = ort.InferenceSession(
             str(flags.file), options, providers=["CPUExecutionProvider"]
         )
-        (entry,) = session.get_inputs()
-        dtype = np.float32 if "float" in entry.type else np.uint8
-        images = np.ones((flags.batch, *shape[1:]), dtype)
+        images = np.ones((flags.batch, *shape[1:]), said.input_dtype)
         for _ in trange(flags.runs, leave=False):
-            session.run(None, {entry.name: images})
+            session.run(None, {said.input_name: images})
         events = json.loads(Path(session.end_profiling()).read_text())
         return _summary(events), onnx.load(options.optimized_model_filepath)
 
@@ -139,18 +139,17 @@ def _summary(
 
 
 def _kernels(proto: "onnx.ModelProto") -> dict[str, tuple[list[int], list[int]]]:
-    """Shape and strides of each convolution's kernel, by the node's name."""
-    from onnx import helper
-
+    """Shape and strides of each convolution's constant kernel, by the node's name."""
     shapes = {one.name: list(one.dims) for one in proto.graph.initializer}
-    return {
-        node.name: (
-            shapes[node.input[WEIGHTS[node.op_type]]],
-            list(helper.get_node_attr_value(node, "strides")),
-        )
-        for node in proto.graph.node
-        if node.op_type in WEIGHTS
-    }
+    found = {}
+    for node in proto.graph.node:
+        kernel = node.input[WEIGHTS[node.op_type]] if node.op_type in WEIGHTS else None
+        if kernel in shapes:
+            strides = [
+                list(one.ints) for one in node.attribute if one.name == "strides"
+            ]
+            found[node.name] = shapes[kernel], strides[0] if strides else [1]
+    return found
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from speed_tables import OWN, PLUGIN, STOCK, Key, against_targets, speeds, with_rates
+
 from keras_resnet.command import parse, run
 from keras_resnet.errors import InputError
 from keras_resnet.files import refuse_existing, write_beside
@@ -33,8 +35,7 @@ from keras_resnet.files import refuse_existing, write_beside
 if TYPE_CHECKING:
     import numpy as np
 
-STOCK, PLUGIN, OWN = "onnxruntime", "onnxruntime+openvino", "openvino"
-Key = tuple[str, str, str]  # model, runtime, what is computed in
+    from export.runtime import Session
 
 # The file, `{batch}` for the number of images, of each row.
 ROWS: dict[Key, str] = {
@@ -51,25 +52,6 @@ ROWS: dict[Key, str] = {
     ("resnet50", OWN, "bfloat16"): "resnet50-batch{batch}",
     ("resnet50", OWN, "int8"): "resnet50-int8-batch{batch}",
 }
-FLOAT: Key = ("resnet50", STOCK, "float32")
-CLOSE = 1 / 1.1  # within 10%
-
-# A row, what it is held against, the least ratio of speeds at batch 1 and above.
-TARGETS: tuple[tuple[Key, Key, float, float], ...] = (
-    (("resnet50, nchw", STOCK, "float32"), ("torchvision", STOCK, "float32"), 1, 1),
-    (
-        ("resnet50_v1", STOCK, "float32"),
-        ("keras.applications", STOCK, "float32"),
-        *(1, 1),
-    ),
-    (("resnet50", STOCK, "int8"), FLOAT, 2.6, 2.6),
-    (("resnet50", PLUGIN, "bfloat16"), FLOAT, 5, 6),
-    (("resnet50", PLUGIN, "int8"), FLOAT, 5, 6),
-    *(
-        (("resnet50", PLUGIN, computes), ("resnet50", OWN, computes), CLOSE, CLOSE)
-        for computes in ("float32", "bfloat16", "int8")
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -99,8 +81,9 @@ def main(args: Sequence[str] | None = None) -> None:
     from machine_limit import products
     from speed_files import BATCHES, files_for_cpu
 
-    from export.timing.measure import measure, table
+    from export.timing.measure import measure
     from export.timing.results import refuse_results, write_results
+    from export.timing.tables import remarks, table
     from keras_resnet.fingerprint import fingerprint
 
     if not flags.batch_sizes or set(flags.batch_sizes) - set(BATCHES):
@@ -119,7 +102,8 @@ def main(args: Sequence[str] | None = None) -> None:
         )
     rows = with_rates(rows, multiply_adds(files))
     print(table(rows))
-    summary = "\n".join([*speeds(rows), "", *against_targets(rows), ""])
+    said = [f"- {one}" for one in remarks(rows)]
+    summary = "\n".join([*speeds(rows), "", *against_targets(rows), "", *said, ""])
     print(summary)
     paths = write_results(rows, flags.out, machine, flags.force)
     with write_beside(targets, flags.force) as part:
@@ -143,9 +127,13 @@ def networks(files: dict[str, Path], flags: Flags) -> list:
             path = files.get(name.format(batch=batch))
             if path is None or missing[runtime]:
                 continue
+            session = _session(path, runtime, computes, flags.threads)
+            if runtime != OWN and (ran := session.ran["precision"]) != computes:
+                print(f"without {model} by {runtime} in {computes}: it runs in {ran}")
+                continue
             labels = {"model": model, "runtime": runtime, "computes": computes}
             labels["threads"] = flags.threads
-            call = _call(path, runtime, computes, batch, flags.threads)
+            call = _call(session, runtime, computes, batch, flags.threads)
             found.append(Candidate(labels, batch, call))
     return found
 
@@ -156,24 +144,29 @@ def _no_openvino() -> str:
     return "" if find_spec("openvino") else "it needs pip install openvino"
 
 
-def _call(
-    path: Path, runtime: str, computes: str, batch: int, threads: int
-) -> Callable[[], Any]:
-    """Runs a file on `batch` images from a numpy array to a numpy array."""
-    import numpy as np
-
+def _session(path: Path, runtime: str, computes: str, threads: int) -> "Session":
     from export.runtime import Session
 
-    # What an int8 file has in float, such as its end, goes through AMX too.
-    rest = "bfloat16" if computes == "int8" else computes
     if runtime == PLUGIN:
-        session = Session(path, "openvino", threads, precision=rest)
-    else:
-        session = Session(path, "cpu", threads)
+        return Session(path, "openvino", threads, precision=_of_floats(computes))
+    return Session(path, "cpu", threads)
+
+
+def _of_floats(computes: str) -> str:
+    """What an int8 file has in float, such as its end, goes through AMX too."""
+    return "bfloat16" if computes == "int8" else computes
+
+
+def _call(
+    session: "Session", runtime: str, computes: str, batch: int, threads: int
+) -> Callable[[], Any]:
+    """Runs a session's file on `batch` images from a numpy array to a numpy array."""
+    import numpy as np
+
     shape = (batch, *session.input_shape[1:])
     images = np.random.default_rng(0).normal(size=shape).astype(session.input_dtype)
     if runtime == OWN:
-        return _own_runtime(path, rest, threads, images)
+        return _own_runtime(session.path, _of_floats(computes), threads, images)
     return partial(session.run, images)
 
 
@@ -211,89 +204,6 @@ def multiply_adds(files: dict[str, Path]) -> dict[str, int]:
         for (model, runtime, computes), name in ROWS.items()
         if (runtime, computes) == (STOCK, "float32") and name in files
     }
-
-
-def with_rates(
-    rows: Sequence[dict[str, Any]], work: dict[str, int]
-) -> list[dict[str, Any]]:
-    """The rows with `gmac_per_second`, and what `share_of_limit` that is.
-
-    Args:
-        rows: as `measure` gives them, of networks and of matrix products.
-        work: multiply-adds of an image, by model.
-    """
-    from machine_limit import KIND, SIDE, limits, rate
-
-    reached = limits(rows)
-    found = []
-    for row in rows:
-        speed = rate(row, SIDE**3 if row["model"] == KIND else work[row["model"]])
-        limit = reached.get(row["computes"])
-        share = round(speed / limit, 3) if limit else None
-        found.append({**row, "gmac_per_second": speed, "share_of_limit": share})
-    return found
-
-
-def speeds(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """A Markdown table: time, speed against float32, rate, share of the limit."""
-    from machine_limit import median
-
-    base = {r["batch"]: median(r) for r in rows if _key(r) == FLOAT}
-    lines = [
-        "| Model | Runtime | Computes in | Batch | ms | Speed | GMAC/s | Of limit |",
-        "|---|---|---|---:|---:|---:|---:|---:|",
-    ]
-    for row in sorted(rows, key=lambda one: one["batch"] or 0):
-        ratio, share = base.get(row["batch"], 0) / median(row), row["share_of_limit"]
-        cells = [*_key(row), row["batch"] or "-", f"{median(row):.2f}"]
-        cells += [f"{ratio:.2f}" if ratio else "-", f"{row['gmac_per_second']:.0f}"]
-        lines.append(f"| {' | '.join(map(str, cells))} | {_percent(share)} |")
-    return lines
-
-
-def against_targets(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """A Markdown table of the ratios that are asked for and those that were found.
-
-    Beside the ratio of the medians stand the quartiles of the rounds' own ratios: where
-    what is asked for lies between them, the machine cannot tell.
-    """
-    from machine_limit import median
-
-    found = {(_key(row), row["batch"]): row for row in rows if row["batch"]}
-    lines = [
-        "| Row | Against | Batch | Asked for | Found | By rounds | |",
-        "|---|---|---:|---:|---:|---:|---|",
-    ]
-    for ours, theirs, single, several in TARGETS:
-        for batch in sorted({batch for _, batch in found}):
-            if {(ours, batch), (theirs, batch)} <= found.keys():
-                least = single if batch == 1 else several
-                mine, other = found[ours, batch], found[theirs, batch]
-                ratio = median(other) / median(mine)
-                low, high = _quartiles(mine["rounds_p50_ms"], other["rounds_p50_ms"])
-                verdict = "reached" if ratio >= least else "missed"
-                if low <= least <= high:
-                    verdict = "within the spread"
-                cells = [" ".join(ours), " ".join(theirs), str(batch), f"{least:.2f}"]
-                cells += [f"{ratio:.2f}", f"{low:.2f} to {high:.2f}", verdict]
-                lines.append(f"| {' | '.join(cells)} |")
-    return lines
-
-
-def _quartiles(ours: list[float], theirs: list[float]) -> list[float]:
-    """Of the ratios of times in the rounds that both were in."""
-    import numpy as np
-
-    ratios = [b / a for a, b in zip(ours, theirs, strict=False)]
-    return np.percentile(ratios, [25, 75]).tolist()
-
-
-def _key(row: dict[str, Any]) -> Key:
-    return row["model"], row["runtime"], row["computes"]
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.0%}"
 
 
 if __name__ == "__main__":

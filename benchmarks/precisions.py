@@ -93,7 +93,7 @@ def _measure(flags: Flags, folder: Path) -> list[dict]:
             {
                 "file": precision,
                 "provider": provider,
-                "computed_in": computed or precision,
+                "computed_in": session.ran["precision"],
                 "top1": round(100 * float((logits.argmax(-1) == labels).mean()), 2),
                 **_difference(logits, expected),
                 "images": len(labels),

@@ -112,7 +112,11 @@ def export_ours(wanted: dict[str, str], folder: Path) -> dict[str, Path]:
 
 def _call(words: list[str]) -> None:
     print(" ".join(words), flush=True)
-    if status := subprocess.run(words).returncode:
+    try:
+        status = subprocess.run(words).returncode
+    except OSError as error:
+        raise InputError(f"{words[0]} cannot be run: {error.strerror}.") from error
+    if status:
         raise InputError(f"{' '.join(words)} ended with status {status}.")
 
 

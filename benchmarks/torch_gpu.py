@@ -8,6 +8,7 @@ them on the GPU already, "host" copies them there and the logits back.
 import argparse
 import json
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -36,7 +37,11 @@ def main() -> None:
         forms = {"eager": model, "compiled": torch.compile(model, mode=MODE)}
         for form, network in forms.items():
             for batch in flags.batch_sizes:
-                _measure(name, form, network, batch, device, flags)
+                try:
+                    _measure(name, form, network, batch, device, flags)
+                except RuntimeError as error:  # no memory, or no compiler
+                    reason = str(error).strip().splitlines()[0]
+                    print(f"without {name} {form} {batch}: {reason}", file=sys.stderr)
         torch.compiler.reset()  # what was compiled for the last model goes
 
 
@@ -68,7 +73,7 @@ def _block(call, device, least: float, repetitions: int) -> dict:
     finish()
     times: list[float] = []
     others, start = _others_seconds(), time.perf_counter()
-    while sum(times) < least or len(times) < repetitions:
+    while time.perf_counter() - start < least or len(times) < repetitions:
         begin = time.perf_counter()
         call()
         finish()

@@ -10,21 +10,18 @@ before which nothing has been used, stands apart.
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from statistics import median
 
+from export.timing.measure import CONTENDED, statistics, watch_others
 from keras_resnet.command import parse, run
 from keras_resnet.errors import InputError
 
-CONTENDED = 0.1  # of the machine's processor time, as `export.timing.measure` has it
 LOADER = Path(__file__).with_name("weight_loader.py")
 
 
@@ -39,7 +36,7 @@ class Flags:
     repetitions: int = 66
     """Loads of each side, behind the first, in rounds of 3."""
     out: Path = Path("benchmarks/results/weight_loading")
-    """Path without suffix of the .jsonl, .csv and .png."""
+    """Path without suffix of the results."""
     force: bool = False
     """Replace existing results."""
 
@@ -51,9 +48,11 @@ class Side:
         command = [python, str(LOADER), library, model, str(path)]
         self.library = library
         self.blocks = []
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        try:
+            self.process = subprocess.Popen(command, **pipes, text=True)
+        except OSError as error:
+            raise InputError(f"{python} cannot be run: {error.strerror}.") from error
         self._answer()
         self.first = self._load()
 
@@ -68,39 +67,24 @@ class Side:
             raise InputError(f"{self.library}: its process has ended; see above.")
         return json.loads(line)
 
-    def take_round(self, others: Callable[[], float]) -> None:
+    def take_round(self, processes: Sequence[int]) -> None:
         """One load that does not count, for the caches, and three that do.
 
         Args:
-            others: processor seconds that other processes have had so far.
+            processes: ids of all sides.
         """
         self._load()
-        before, start = others(), time.perf_counter()
+        others_share = watch_others(processes)
         loads = [self._load() for _ in range(3)]
-        available = (time.perf_counter() - start) * os.cpu_count()
-        self.blocks.append((loads, others() - before > CONTENDED * available))
+        self.blocks.append((loads, others_share() > CONTENDED))
 
     def close(self) -> None:
         self.process.stdin.close()
         self.process.wait()
 
 
-def processor_seconds(sides: Sequence[Side]) -> float:
-    """That all but this process and the sides have had since the machine started."""
-    import psutil
-
-    machine = psutil.cpu_times()
-    kinds = ("user", "nice", "system", "irq", "softirq", "steal")
-    known = [psutil.Process(), *(psutil.Process(side.process.pid) for side in sides)]
-    own = [one.cpu_times() for one in known]
-    everything = sum(getattr(machine, kind, 0) for kind in kinds)
-    return everything - sum(one.user + one.system for one in own)
-
-
 def row(side: Side, size: int) -> dict:
     """What is said of a side."""
-    from export.timing.measure import statistics
-
     loads = [one for block, _ in side.blocks for one in block]
     walls = [
         ([one["wall"] for one in block], contended) for block, contended in side.blocks
@@ -142,7 +126,7 @@ def main() -> None:
 
     refuse_results(flags.out, flags.force)
     import keras_resnet
-    from export.timing.measure import table
+    from export.timing.tables import table
     from keras_resnet.fingerprint import fingerprint
 
     machine = fingerprint()
@@ -157,7 +141,7 @@ def main() -> None:
         ]
         for _ in trange(-(-flags.repetitions // 3), desc="rounds"):
             for side in sides:
-                side.take_round(partial(processor_seconds, sides))
+                side.take_round([one.process.pid for one in sides])
         size = path.stat().st_size
     for side in sides:
         side.close()

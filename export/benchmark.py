@@ -18,12 +18,14 @@ from tyro.conf import Positional, Suppress
 
 from export.timing.candidates import cases_of, prepare
 from export.timing.energy import Meter
-from export.timing.measure import measure, table
+from export.timing.measure import measure
 from export.timing.results import refuse_results, write_results
-from export.timing.tables import cold_table
+from export.timing.tables import cold_table, table
 from keras_resnet.command import parse, run
 from keras_resnet.errors import InputError
 from keras_resnet.fingerprint import fingerprint
+
+PROG = "python -m export.benchmark"
 
 
 def benchmark(
@@ -132,7 +134,7 @@ def _report(rows, out: Path, machine: dict[str, Any], force: bool) -> None:
 
 def _check_numbers(**numbers: Sequence[float]) -> None:
     for name, values in numbers.items():
-        if any(value <= 0 for value in values):
+        if not all(value > 0 for value in values):  # NaN is not
             raise InputError(
                 f"{name}: {' '.join(map(str, values))}; numbers above 0 are accepted."
             )
@@ -141,8 +143,8 @@ def _check_numbers(**numbers: Sequence[float]) -> None:
 def main(args: Sequence[str] | None = None) -> None:
     """The command line; `args` in place of sys.argv."""
     words = sys.argv[1:] if args is None else args
-    command = shlex.join(["python", "-m", "export.benchmark", *words])
-    parse(_later(benchmark), args)(command=command)
+    command = f"{PROG} {shlex.join(words)}"
+    parse(_later(benchmark), args, prog=PROG)(command=command)
 
 
 def _later(function: Callable) -> Callable:

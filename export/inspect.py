@@ -19,15 +19,14 @@ from typing import Any
 from tyro.conf import Positional
 
 from export.graph.reading import (
-    KEY,
     beside,
     inputs,
-    parse_object,
     read,
     read_metadata,
     recorded_size,
     tensor,
 )
+from export.running.metadata import KEY, parse_metadata
 from keras_resnet.command import parse, run
 from keras_resnet.errors import InputError
 
@@ -58,6 +57,8 @@ def inspect(
     path = Path(path)
     for record in (path / f"{KEY}.json", path.with_name(f"{path.name}.json")):
         if record.is_file() and path.suffix != ".onnx":
+            if input_size:
+                raise InputError(f"input_size is for ONNX files; {path} is none.")
             return {"bytes": _size(path), "metadata": _read_json(record)}
     from export.graph.counts import count
 
@@ -67,6 +68,8 @@ def inspect(
     is_open = any(tensor(one)["shape"][1:].count(None) == 2 for one in entering)
     if input_size and not is_open:
         raise InputError(f"input_size: the size of {path}'s pictures is not open.")
+    if input_size and min(input_size) < 1:
+        raise InputError(f"input_size={input_size}: numbers from 1 are accepted.")
     size = input_size or (recorded_size(metadata) if is_open else None)
     return {
         "bytes": sum(map(_size, (path, *map(path.parent.joinpath, beside(proto))))),
@@ -168,7 +171,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}.") from error
-    return parse_object(text, str(path))
+    return parse_metadata(path, text)
 
 
 def _size(path: Path) -> int:

@@ -31,24 +31,23 @@ from export.running.session import Session
 from export.timing.candidates import model_facts, parse_stack, picture_shape, require
 from export.timing.coldstart import environment
 from export.timing.measure import CONTENDED
+from export.timing.mlperf_log import DETAIL, LOGS, SUMMARY, read_detail, row_of
 from export.timing.under_test import read_images
 from keras_resnet.command import parse, run
 from keras_resnet.errors import InputError
 from keras_resnet.files import refuse_existing, write_beside
 from keras_resnet.fingerprint import fingerprint
 
-DETAIL, RESULT = "mlperf_log_detail.txt", "result.json"
-PERCENTILES = {  # our names, and LoadGen's
-    f"p{text.rstrip('0').rstrip('.').replace('.', '_')}_ms": text
-    for text in ("50.00", "90.00", "95.00", "97.00", "99.00", "99.90")
-}
+RESULT = "result.json"
 AT_ONCE = {"SingleStream": 1, "MultiStream": 8}  # pictures of a query
-METRICS = {  # what MLPerf reports of a scenario: LoadGen's key, our name, its divisor
-    "SingleStream": ("early_stopping_latency_ss", "p90_estimate_ms", 1e6),
-    "MultiStream": ("early_stopping_latency_ms", "p99_estimate_ms", 1e6),
-    "Offline": ("result_samples_per_second", "samples_per_second", 1),
-    "Server": ("result_completed_samples_per_sec", "samples_per_second", 1),
+SERVER = ("target_qps", "target_latency_ms")
+LEAST = {  # LoadGen counts in whole milliseconds and nanoseconds
+    **dict.fromkeys(("samples", "batch", "queries"), 1),
+    "seconds": 1e-3,
+    "target_qps": 1e-6,
+    "target_latency_ms": 1e-6,
 }
+MOST = 1e9
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def measure_scenario(flags: Flags) -> dict[str, Any]:
     out = flags.out or flags.file.with_name(
         f"{flags.file.stem}-loadgen-{flags.scenario.lower()}"
     )
-    refuse_existing(out, flags.force)
+    _refuse(out, flags.force)
     label, names, precision = parse_stack(flags.provider)
     options = {
         "providers": names,
@@ -136,7 +135,7 @@ def measure_scenario(flags: Flags) -> dict[str, Any]:
             "machine": machine,
         }
         (part / RESULT).write_text(json.dumps(result, indent=2) + "\n")
-        print((part / "mlperf_log_summary.txt").read_text())
+        print((part / SUMMARY).read_text())
     print(_line(result))
     print(f"wrote {out}")
     return result
@@ -148,18 +147,27 @@ def _check(flags: Flags) -> None:
             "MLPerf LoadGen is not installed: pip install "
             "'keras-resnet-applications[loadgen]' or mlcommons-loadgen."
         )
-    for name in ("samples", "batch", "seconds", "queries", *_SERVER):
+    for name, least in LEAST.items():
         value = getattr(flags, name)
-        if value is not None and value <= 0:
-            raise InputError(f"{name}={value}: numbers above 0 are accepted.")
-    given = [name for name in _SERVER if getattr(flags, name) is not None]
+        if value is not None and not least <= value <= MOST:
+            raise InputError(f"{name}={value}: accepted is {least:g} to {MOST:g}.")
+    given = [name for name in SERVER if getattr(flags, name) is not None]
     if flags.scenario == "Server" and flags.target_qps is None:
         raise InputError("scenario=Server: target_qps is needed.")
     if flags.scenario != "Server" and given:
         raise InputError(f"{', '.join(given)}: scenario Server alone has it.")
 
 
-_SERVER = ("target_qps", "target_latency_ms")
+def _refuse(out: Path, force: bool) -> None:
+    """`refuse_existing`, and a folder with other things: --force spares it."""
+    refuse_existing(out, force)
+    foreign = (
+        {one.name for one in out.iterdir()} - LOGS - {RESULT} if out.is_dir() else ()
+    )
+    if foreign:
+        raise InputError(
+            f"{out} holds {min(foreign)}, which is not of a run: choose another path."
+        )
 
 
 def _prepare(
@@ -228,46 +236,6 @@ def _run_apart(request: dict[str, Any], seconds: float) -> dict[str, Any]:
     return json.loads(answer.splitlines()[-1])
 
 
-def read_detail(path: Path) -> dict[str, Any]:
-    """Key to value of LoadGen's detailed log; of a key told twice, the last."""
-    start = ":::MLLOG "
-    lines = path.read_text().splitlines()
-    told = (json.loads(line.removeprefix(start)) for line in lines if start in line)
-    return {one["key"]: one["value"] for one in told}
-
-
-def row_of(scenario: str, told: dict[str, Any]) -> dict[str, Any]:
-    """What LoadGen found, in our units.
-
-    Args:
-        scenario: its name.
-        told: of `read_detail`.
-    """
-    key, name, divisor = METRICS[scenario]
-    each = "_per_query" if scenario == "MultiStream" else ""
-    latencies = {
-        name: told[f"result_{percentile}_percentile{each}_latency_ns"]
-        for name, percentile in PERCENTILES.items()
-    }
-    mean = "result_mean_query_latency_ns" if each else "result_mean_latency_ns"
-    return {
-        "valid": told["result_validity"] == "VALID",
-        "invalid_because": str(told.get("result_invalid_reason", "")).strip(),
-        "early_stopping": told["early_stopping_result"].strip(),
-        # Nought stands for an estimate that wants more queries.
-        "metric": {name: told[key] / divisor if told[key] else None},
-        "queries": told["result_query_count"],
-        **{one: round(value / 1e6, 4) for one, value in latencies.items()},
-        "mean_ms": round(told[mean] / 1e6, 4),
-        "loadgen": told["loadgen_version"],
-        "loadgen_settings": {
-            one.removeprefix("effective_"): value
-            for one, value in told.items()
-            if one.startswith("effective_")
-        },
-    }
-
-
 def _line(result: dict[str, Any]) -> str:
     ((name, value),) = result["metric"].items()
     found = "not to be told yet" if value is None else f"{value:.4g}"
@@ -287,7 +255,7 @@ def _line(result: dict[str, Any]) -> str:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    result = measure_scenario(parse(Flags, args))
+    result = measure_scenario(parse(Flags, args, prog="python -m export.loadgen"))
     if not result["valid"]:
         sys.exit(1)
 

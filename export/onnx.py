@@ -5,16 +5,17 @@ python -m export.onnx runs/digits/best.keras --out exported/resnet20.onnx
 
 import json
 import os
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from export.graph.convert import check_opset, convert
-from export.graph.files import save
-from export.model.source import Flags, arguments, describe_origin, load, prepare
-from export.precision.pictures import calibration_pictures, validation_pictures
-from export.precision.plan import CALIBRATED, METHODS, PRECISIONS, Plan
+from export.graph.files import save, weights_beside
+from export.model.metadata import describe
+from export.model.source import MOST_PICTURES, Flags, arguments, load, prepare
+from export.precision.pictures import Pictures, pictures_of
+from export.precision.plan import METHODS, PRECISIONS, Plan
 from export.precision.reduce import reduce
 from export.precision.running import runner as in_memory
 from export.proof.verify import gate_of, prove
@@ -25,6 +26,7 @@ from keras_resnet.files import refuse_existing, write_beside
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
     import onnx
 
     from export.model.signature import Signature
@@ -60,11 +62,12 @@ def export_onnx(
         path: ending in `.onnx`.
         opset: 13 to 23.
         layout: of the input: "nhwc" or "nchw".
-        plan: a lower precision, and the pictures to make and judge it with; None for
-            float32.
-        external_data: write the weights into `<path>.data` beside the file, as is done
+        plan: a lower precision, and the pictures to make and judge it with, as in
+            Plan(precision="int8", calibrate="digits"); None for float32.
+        external_data: write the weights into a file of their own beside it, as is done
             in any case where they take 2 GB.
-        images: real pictures for the proof, as `real_images` takes them.
+        images: real pictures for the proof, as `real_images` takes them; None, in a
+            lower precision, takes those of the plan.
         origin: where the weights are from, beside what the card tells, as
             `describe_origin` takes it.
         verify: hold the file, in onnxruntime at its default optimisation level on the
@@ -83,12 +86,17 @@ def export_onnx(
     Raises:
         InputError: an argument cannot be used, the model cannot be converted, or a
             file cannot be written.
-        ParityError: the proof failed. What stood at `path` is as it was.
+        AccuracyError: a lower precision loses more than the plan allows, with half of
+            the layers in float32 still.
+        ParityError: the proof failed.
+
+    All of these are InputErrors, and leave what stood at `path` as it was.
     """
     path = _refuse(path, force)
     plan = replace(plan or Plan(precision="float32"), layout=layout)
     _check(opset, layout, options.get("preprocess"), plan.precision, tolerance)
     signature, real = prepare(model, images, verbose, **options)
+    calibration, judges = pictures_of(plan, signature)
     proto = convert(signature, opset, layout, verbose)
     metadata = _describe(proto, signature, layout, origin)
     metadata |= {"opset": opset, "precision": plan.precision}
@@ -96,15 +104,14 @@ def export_onnx(
         if verify:
             with step("proving float32", verbose):
                 prove(signature, in_memory(proto, layout), real)
-        if real is None:
-            real = _pictures(plan, signature)
-        reduced = reduce(proto, signature, plan, verbose)
+            real = _typical(real, calibration, judges, verbose)
+        reduced = reduce(proto, plan, calibration, judges, verbose)
         proto = reduced.proto
         metadata["calibration"] = reduced.calibration
         metadata["accuracy"] = reduced.accuracy
 
     with write_beside(path, force) as part:
-        save(proto, metadata, part, external_data)
+        weights = save(proto, metadata, part, external_data)
         if verify:
             with step("proving", verbose):
                 parity = prove(
@@ -115,22 +122,34 @@ def export_onnx(
                     tolerance=tolerance,
                 )
             metadata["parity"] = parity.to_json()
-            save(proto, metadata, part, external_data)
-        _place_beside(part, path)
-    _finish(path, metadata["parity"])
+            weights = save(proto, metadata, part, external_data)
+        _place_beside(weights, path)
+    _finish(path, weights, metadata["parity"])
     if verbose:
-        megabytes = sum(one.stat().st_size for one in _files(path)) / 1e6
-        print(f"{path}: {megabytes:.1f} MB, {len(proto.graph.node)} nodes")
+        size = sum(one.stat().st_size for one in (path, *weights_beside(path)))
+        print(f"{path}: {size / 1e6:.1f} MB, {len(proto.graph.node)} nodes")
         print(parity if verify else "not held against the model")
     return metadata
 
 
-def _pictures(plan: Plan, signature: "Signature") -> Any:
-    """Real images for the proof, from the data that the precision is judged by."""
-    pictures = validation_pictures(plan, signature)
-    if pictures is None and plan.precision in CALIBRATED:
-        pictures = calibration_pictures(plan, signature)
-    return None if pictures is None else next(iter(pictures))[0]
+def _typical(
+    named: "Sequence[np.ndarray] | None",
+    calibration: Pictures | None,
+    judges: Pictures | None,
+    verbose: bool,
+) -> "Sequence[np.ndarray] | None":
+    """Real images for the proof of a lower precision: those that were named, else some
+    that it is judged by or made with."""
+    if named is not None:
+        if not (calibration and calibration.assumed):
+            return named
+        if verbose:  # they would enter as they are, far beyond the ranges
+            print(
+                "named pictures are left out of the proof: nothing says how they are "
+                "normalised, and the ranges are of normalised ones"
+            )
+    own = judges or calibration
+    return own and own.first(MOST_PICTURES)
 
 
 def runner(path: Path, signature: "Signature", layout: str = "nhwc"):
@@ -171,46 +190,23 @@ def _describe(
 
     size = signature.preprocessing.size if signature.preprocessing else None
     counts = count(proto, size)
-    return signature.describe(layout) | {
-        "origin": describe_origin(signature.card, origin),
-        "calibration": None,
-        "accuracy": None,
-        "versions": _versions(),
-        "parity": None,
+    libraries = "tf2onnx", "onnx", "onnxruntime"
+    return describe(signature, origin, *libraries, layout=layout) | {
         "multiply_adds": counts["multiply_adds"],
         "parameters": counts["parameters"],
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-def _versions() -> dict[str, str]:
-    import keras
-    import onnx
-    import onnxruntime
-    import tensorflow
-    import tf2onnx
-
-    import keras_resnet
-
-    modules = keras_resnet, keras, tensorflow, tf2onnx, onnx, onnxruntime
-    return {module.__name__: module.__version__ for module in modules}
-
-
 def _refuse(path: str | os.PathLike, force: bool) -> Path:
-    """`refuse_existing`, of the artifact and of what stands beside it."""
+    """`refuse_existing`, of the artifact and of the proof's figures beside it."""
     path = Path(path)
     if path.suffix != ".onnx":
         raise InputError(f"{path}: a name that ends in .onnx is needed.")
-    for one in (path, _data(path), _report(path)):
+    for one in (path, _report(path)):
         if one.is_dir():
             raise InputError(f"{one} is a folder: choose another path.")
         refuse_existing(one, force)
     return path
-
-
-def _data(path: Path) -> Path:
-    """Where weights stand that are not in the file."""
-    return path.with_name(f"{path.name}.data")
 
 
 def _report(path: Path) -> Path:
@@ -218,25 +214,23 @@ def _report(path: Path) -> Path:
     return path.with_name(f"{path.name}.parity.json")
 
 
-def _finish(path: Path, parity: dict | None) -> None:
-    """Writes the proof's figures beside the file, if there are any."""
+def _place_beside(weights: Path | None, path: Path) -> None:
+    """Moves a new file's weights to their place, beside those of an older file, which
+    stays whole: the last step of all is that the new file takes its name."""
+    _report(path).unlink(missing_ok=True)
+    if weights:
+        with write_beside(path.with_name(weights.name), force=True) as place:
+            weights.rename(place)
+
+
+def _finish(path: Path, weights: Path | None, parity: dict | None) -> None:
+    """Removes an older file's weights; writes the proof's figures, if there are any."""
+    for one in weights_beside(path):
+        if weights is None or one.name != weights.name:
+            one.unlink()
     if parity:
         with write_beside(_report(path), force=True) as part:
             part.write_text(json.dumps(parity, indent=2) + "\n")
-
-
-def _files(path: Path) -> list[Path]:
-    return [one for one in (path, _data(path)) if one.exists()]
-
-
-def _place_beside(part: Path, path: Path) -> None:
-    """Moves a new file's weights to its place, and removes what was the old one's."""
-    _report(path).unlink(missing_ok=True)
-    if _data(part).exists():
-        with write_beside(_data(path), force=True) as place:
-            _data(part).rename(place)
-    else:
-        _data(path).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,14 +242,15 @@ class OnnxFlags(Flags):
     layout: Literal["nhwc", "nchw"] = "nhwc"
     """Axes of the input."""
     external_data: bool = False
-    """Write the weights into <out>.data beside the file; from 2 GB on it is done in
-    any case."""
+    """Write the weights into <out>.<digest>.data beside the file; from 2 GB on it is
+    done in any case."""
     precision: Literal[PRECISIONS] = "float32"
     """Of the weights and of the arithmetic; int8 is for CPUs, int8-tensorrt for
     TensorRT, int8-weights keeps the arithmetic in float32."""
     calibrate: str | None = None
     """Data, as training takes it, whose training pictures give the ranges of int8
-    activations. Default: what the model was trained on."""
+    activations: digits, a TFDS name or folder:PATH. Default: what the model was
+    trained on."""
     calibration_images: int = 256
     """How many of them."""
     calibration_method: Literal[METHODS] = "percentile"
@@ -266,22 +261,13 @@ class OnnxFlags(Flags):
     validation_images: int | None = None
     """How many of them. Default: all."""
     max_drop: float = 0.5
-    """Points of top-1 accuracy that a lower precision may lose."""
+    """Points of top-1 accuracy that a lower precision may lose. Where it loses more,
+    the most sensitive layers stay in float32, chosen on the same pictures."""
     data_dir: Path | None = None
     """Folder of prepared TFDS data sets. Default: ~/tensorflow_datasets."""
 
     def plan(self) -> Plan:
-        return Plan(
-            precision=self.precision,
-            calibrate=self.calibrate,
-            calibration_images=self.calibration_images,
-            method=self.calibration_method,
-            validate=self.validate,
-            validation_images=self.validation_images,
-            max_drop=self.max_drop,
-            data_dir=self.data_dir,
-            layout=self.layout,
-        )
+        return Plan(**{one.name: getattr(self, one.name) for one in fields(Plan)})
 
 
 def main(args: list[str] | None = None) -> None:

@@ -5,7 +5,6 @@ python -m export.page before.jsonl after.jsonl --out both.html
 """
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,12 @@ from typing import Any
 from tyro.conf import Positional
 
 from export.timing.page import Row, write_page
+from export.timing.tables import MOST, names_of_files
 from keras_resnet.command import parse, run
 from keras_resnet.errors import InputError
 from keras_resnet.files import refuse_existing, write_beside
 
-NEEDED = ("n", "p50_ms", "p90_ms", "p99_ms", "contended")  # numbers of every row
+NEEDED = ("n", "p50_ms", "p90_ms", "p99_ms")  # numbers of every row
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,7 @@ def read_rows(paths: Sequence[Path]) -> list[Row]:
         InputError: a file cannot be read, or a line is no row of a measurement.
     """
     rows = []
-    stems = [path.stem for path in paths]
-    runs = stems if len({*stems}) == len(paths) else [str(path) for path in paths]
-    for path, name in zip(paths, runs, strict=True):
+    for path, name in zip(paths, names_of_files(paths), strict=True):
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
@@ -59,14 +57,15 @@ def read_rows(paths: Sequence[Path]) -> list[Row]:
 def _row(path: Path, number: int, line: str) -> Row:
     try:
         row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} line {number} is not JSON: {error}.") from error
     good = (
         isinstance(row, dict)
         and isinstance(row.get("machine"), dict)
         and next(iter(row)) not in ("n", "batch")
-        and all(_positive(row.get(name)) or name == "contended" for name in NEEDED)
+        and all(_positive(row.get(name)) for name in NEEDED)
         and isinstance(row.get("contended"), int)
+        and 0 <= row["contended"] <= row["n"]
         and isinstance(row.get("uncertain"), list)
         and (row.get("batch") is None or _positive(row["batch"]))
         and "batch" in row
@@ -75,13 +74,13 @@ def _row(path: Path, number: int, line: str) -> Row:
     if not good:
         raise InputError(
             f"{path} line {number} is no row of a measurement: labels, batch and then "
-            f"the numbers {', '.join(NEEDED)} are needed, and machine."
+            f"the numbers {', '.join(NEEDED)} and contended are needed, and machine."
         )
     return row
 
 
 def _positive(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value) and value > 0
+    return isinstance(value, int | float) and 0 < value <= MOST
 
 
 def _fitting_samples(row: Row) -> bool:
@@ -98,7 +97,7 @@ def _fitting_samples(row: Row) -> bool:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    flags = parse(Flags, args)
+    flags = parse(Flags, args, prog="python -m export.page")
     refuse_existing(flags.out, flags.force)
     rows = read_rows(flags.results)
     with write_beside(flags.out, flags.force) as part:

@@ -123,8 +123,8 @@ class Predictor:
         """
         parts = [self._run(batch) for batch in self.batches(images)]
         if isinstance(parts[0], dict):
-            return {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
-        return np.concatenate(parts)
+            return {k: _joined([part[k] for part in parts]) for k in parts[0]}
+        return _joined(parts)
 
     def top(self, images: Any, k: int = 5) -> list[list[tuple[str, float]]]:
         """The k most probable classes of each picture, most probable first.
@@ -133,8 +133,11 @@ class Predictor:
             (label, probability) of each; the class's number where there is no label.
 
         Raises:
-            InputError: the file gives no probabilities or logits; or as a call.
+            InputError: the file gives no probabilities or logits; k is below 1; or as
+                a call.
         """
+        if k < 1:
+            raise InputError(f"k={k}: whole numbers from 1 are accepted.")
         names = self.session.output_names
         if names not in (("probabilities",), ("logits",), ("scores", "classes")):
             raise InputError(
@@ -207,3 +210,12 @@ class Predictor:
         if isinstance(found, dict):
             return {name: values[:size] for name, values in found.items()}
         return found[:size]
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    if len({part.shape[1:] for part in parts}) > 1:  # maps of pictures of two sizes
+        raise InputError(
+            f"images: of different sizes, which give {parts[0].shape[1:]} and others; "
+            "call with one size at a time."
+        )
+    return np.concatenate(parts)

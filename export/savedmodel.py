@@ -11,11 +11,11 @@ TensorFlow alone loads and serves the folder:
 import json
 import os
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.model.source import Flags, arguments, describe_origin, load, prepare
+from export.model.metadata import describe
+from export.model.source import Flags, arguments, load, prepare
 from export.proof.verify import gate_of, prove
 from export.steps import step
 from keras_resnet.command import parse, run
@@ -102,7 +102,7 @@ def next_version(folder: str | os.PathLike, name: str) -> Path:
     Raises:
         InputError: the name is no plain name of a folder.
     """
-    if not name or name != Path(name).name:
+    if name in ("", "..") or name != Path(name).name:
         raise InputError(f"serving={name!r}: a name without folders is needed.")
     path = Path(folder) / name
     there = path.iterdir() if path.is_dir() else ()
@@ -121,19 +121,6 @@ def _refuse(path: str | os.PathLike, force: bool) -> Path:
                 "path."
             )
     return path
-
-
-def describe(signature: "Signature", origin: dict | None) -> dict:
-    """The metadata of an artifact in float32 that TensorFlow made, before its proof."""
-    return signature.describe() | {
-        "origin": describe_origin(signature.card, origin),
-        "calibration": None,
-        "accuracy": None,
-        "versions": _versions(),
-        "parity": None,
-        "parameters": signature.model.count_params(),
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
 
 
 def write_archive(signature: "Signature", part: Path, path: Path) -> None:
@@ -167,16 +154,6 @@ def _artifact(part: Path):
             return {name: value.numpy() for name, value in found.items()}
 
     return run_loaded
-
-
-def _versions() -> dict[str, str]:
-    import keras
-    import tensorflow
-
-    import keras_resnet
-
-    modules = keras_resnet, keras, tensorflow
-    return {module.__name__: module.__version__ for module in modules}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,3 +42,18 @@ def write_model(path, shape=("batch", 8, 8, 3), metadata=None, outputs=1, dtype=
 def expected(images):
     """What the file gives for (N, H, W, 3): the mean over positions, times WEIGHTS."""
     return images.astype(np.float32).mean((1, 2)) @ WEIGHTS
+
+
+def write_failing(path):
+    """A file that cannot compute a picture whose first value is above 250."""
+    nodes = [
+        helper.make_node("Cast", ["first"], ["index"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "index"], ["y"]),
+    ]
+    images = helper.make_tensor_value_info("first", TensorProto.FLOAT, ["n", 1, 1, 1])
+    found = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1, 1, 1])
+    table = helper.make_tensor("table", TensorProto.FLOAT, [251], [0.0] * 251)
+    graph = helper.make_graph(nodes, "failing", [images], [found], [table])
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
+    return path

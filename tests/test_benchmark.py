@@ -144,8 +144,10 @@ def test_existing_results_are_replaced_with_force(file, tmp_path):
         (("n", "h", "w", 3), {"input_size": [1, 2, 3]}, "input_size needs"),
         (("n", 8, 8, 3), {"input_size": [9]}, "alone"),
         (("n", 8, 8, 3), {"batch_sizes": [0]}, "batch_sizes: 0"),
+        (("n", 8, 8, 3), {"batch_sizes": [10**16]}, "out of memory with 1000000000"),
         (("n", 8, 8, 3), {"threads": [-1]}, "threads: -1"),
         (("n", 8, 8, 3), {"min_seconds": 0}, "min_seconds: 0"),
+        (("n", 8, 8, 3), {"min_repetitions": float("nan")}, "min_repetitions: nan"),
         (("n", 8, 8, 3), {"providers": ["cdua"]}, "Did you mean 'cuda'"),
     ],
 )
@@ -154,6 +156,28 @@ def test_bad_input(tmp_path, shape, options, message):
     with pytest.raises(InputError, match=message):
         benchmark([path], **{**QUICK, **options})
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_files_of_one_name_are_told_apart_and_nothing_is_timed_twice(tmp_path):
+    paths = [tmp_path / folder / "small.onnx" for folder in ("before", "after")]
+    for path in paths:
+        path.parent.mkdir()
+        write_model(path)
+    rows = benchmark(
+        [*paths, paths[0]],
+        providers=["cpu", "cpu"],
+        batch_sizes=[1, 1],
+        threads=[1, 1],
+        out=tmp_path / "r",
+        **QUICK,
+    )
+    assert [row["model"] for row in rows] == [str(path) for path in paths]
+
+
+def test_the_help_names_the_command_as_it_is_typed(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert capsys.readouterr().out.startswith("usage: python -m export.benchmark [-h]")
 
 
 def test_a_place_that_cannot_be_written_is_found_before_any_work(file):
@@ -168,7 +192,7 @@ def test_no_file_and_a_wrong_flag():
         main(["a.onnx", "--batch-size", "1"])
 
 
-def write_convolution(path):
+def write_convolution(path, metadata=None):
     """A file whose one product every provider names."""
     weights = np.ones((16, 16, 3, 3), np.float32)
     images, found = (
@@ -179,7 +203,9 @@ def write_convolution(path):
     initializers = [numpy_helper.from_array(weights, "weights")]
     graph = helper.make_graph([node], "conv", [images], [found], initializers)
     opset = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
+    model = helper.make_model(graph, opset_imports=opset, ir_version=9)
+    helper.set_model_props(model, {"keras_resnet": json.dumps(metadata or {})})
+    onnx.save(model, path)
     return path
 
 
@@ -219,6 +245,7 @@ def test_a_row_says_what_the_file_tells_and_what_ran(tmp_path, capsys):
         {"accuracy": "97", "parity": [1], "precision": 8, "architecture": {"a": 1}},
         {"accuracy": {"exported": {"top1": True}}, "parity": {"sets": None}},
         {"accuracy": {"exported": {"top1": float("inf")}}},
+        {"accuracy": {"exported": {"top1": 10**400}}},
     ],
 )
 def test_metadata_of_another_kind_is_left_alone(tmp_path, told):
@@ -256,7 +283,7 @@ def test_memory_of_gpus_is_nvidia_smis(file, tmp_path, monkeypatch):
 
 def test_on_a_gpu_the_time_without_copies_stands_beside(file):
     images = [np.ones((2, 8, 8, 3), np.float32)]
-    case = Case(file, "cuda", {"providers": ["cpu"], "threads": None}, images)
+    case = Case(file, "small", "cuda", {"providers": ["cpu"], "threads": None}, images)
     ran = {"ran_provider": "cuda", "ran_precision": "float16"}
     host, device = _candidates(case, ran)
     assert [one.labels["timing"] for one in (host, device)] == ["host", "device"]
@@ -324,7 +351,7 @@ def test_the_command_stands_in_the_results(file, tmp_path):
 
 @pytest.mark.skipif(bool(why_not("openvino")), reason="without the OpenVINO plugin")
 def test_openvino_runs_in_the_precision_that_is_named(tmp_path):
-    path = write_convolution(tmp_path / "conv.onnx")
+    path = write_convolution(tmp_path / "conv.onnx", {**TOLD, "precision": "float32"})
     rows = benchmark(
         path,
         providers=["cpu", "openvino", "openvino:bfloat16"],
@@ -336,6 +363,9 @@ def test_openvino_runs_in_the_precision_that_is_named(tmp_path):
     assert [row["ran_precision"] for row in rows[:2]] == ["float32", "float32"]
     # A processor without bfloat16 computes in float32, and the row says so.
     assert rows[2]["ran_precision"] in ("bfloat16", "float32")
+    exact = [row["ran_precision"] == "float32" for row in rows]
+    for name in ("top1", "snr_db", "accuracy_data"):  # of the file as it was measured
+        assert [row[name] is not None for row in rows] == exact
 
 
 @pytest.mark.parametrize("content", [b"", b"no onnx", b"\x08\x08:\x03abc"])

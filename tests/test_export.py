@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from export.proof.differences import ParityError
 from export.proof.probes import entering
 from export.runtime import Session
 from export.savedmodel import export_savedmodel
+from keras_resnet import files
 from keras_resnet.architectures import get_architecture
 from keras_resnet.arithmetic import count
 from keras_resnet.errors import InputError
@@ -236,8 +238,9 @@ def test_versions_for_tensorflow_serving(tmp_path):
         loaded = tf.saved_model.load(tmp_path / "digits" / version)
         assert list(loaded.signatures) == ["serving_default"]
     assert sorted(one.name for one in (tmp_path / "digits").iterdir()) == ["1", "2"]
-    with pytest.raises(InputError, match="serving='a/b'"):
-        savedmodel.main([*words[:-2], "a/b"])
+    for name in ("a/b", "..", ""):
+        with pytest.raises(InputError, match=f"serving='{name}'"):
+            savedmodel.main([*words[:-2], name])
 
 
 @pytest.mark.parametrize(
@@ -245,8 +248,12 @@ def test_versions_for_tensorflow_serving(tmp_path):
     [
         (["--layout", "nchw", "--preprocess", "full"], "layout='nchw' with preproc"),
         (["--tolerance", "0"], "tolerance=0"),
+        (["--tolerance", "1", "--no-verify"], "tolerance=1.0 is for the proof"),
+        (["--images", "x.npz", "--no-verify"], "images=x.npz is for the proof"),
         (["--precision", "int8", "--calibration-images", "1"], "calibration_images=1"),
         (["--max-drop", "-1"], "max_drop=-1"),
+        (["--max-drop", "1"], "max_drop=1.0 has no effect with precision='float32'"),
+        (["--calibrate", "digits"], "calibrate='digits' has no effect"),
         (["--batch", "0"], "batch=0"),
         (["--output", "top_k", "--top", "0"], "top=0"),
         (["--top", "3"], "top=3 is for"),
@@ -275,16 +282,44 @@ def test_a_failed_proof_leaves_the_earlier_files_whole(tmp_path):
     path = tmp_path / "model.onnx"
     onnx.export_onnx(build(), path, external_data=True, verbose=False)
     before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
-    assert set(before) == {"model.onnx", "model.onnx.data", "model.onnx.parity.json"}
+    (data,) = set(before) - {"model.onnx", "model.onnx.parity.json"}
+    assert re.fullmatch(r"model\.onnx\.[0-9a-f]{12}\.data", data)
     command = [sys.executable, "-m", "export.onnx", "resnet8", "--out", str(path)]
     command += ["--force", "--external-data", "--tolerance", "1e-12"]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 2
     assert ended.stderr.splitlines()[-1].startswith("error: the artifact differs")
     assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before
+    mine = tmp_path / "model.onnx.data"
+    mine.write_text("a user's own")
     # An export into the file alone leaves nothing of the other.
     onnx.export_onnx(build(), path, force=True, verify=False, verbose=False)
-    assert [one.name for one in tmp_path.iterdir()] == ["model.onnx"]
+    assert set(tmp_path.iterdir()) == {path, mine}
+
+
+def test_a_crash_never_parts_a_file_from_its_weights(tmp_path, monkeypatch):
+    """Between the steps in which the new file and its weights take their places."""
+    path, other = tmp_path / "model.onnx", build()
+    randomize(other, seed=1)
+    options = {"verify": False, "verbose": False}
+    onnx.export_onnx(build(), path, external_data=True, **options)
+    images = pixels().astype("float32")
+    expected = Session(path, "cpu").run(images)
+    put = files._put
+
+    def crash(part, place, aside):
+        if place == path:
+            raise KeyboardInterrupt
+        put(part, place, aside)
+
+    for external in (True, False):
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(files, "_put", crash)
+            onnx.export_onnx(other, path, external_data=external, force=True, **options)
+        np.testing.assert_array_equal(Session(path, "cpu").run(images), expected)
+    onnx.export_onnx(other, path, external_data=True, force=True, **options)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert np.abs(Session(path, "cpu").run(images) - expected).max() > 0.01
 
 
 def test_existing_output_is_refused_before_the_model_is_loaded(tmp_path):

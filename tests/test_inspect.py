@@ -213,6 +213,15 @@ def test_a_size_that_is_not_open_is_refused(tmp_path):
     path = write_model(tmp_path / "small.onnx")
     with pytest.raises(InputError, match=r"input_size: the size of .* is not open"):
         inspect(path, (16, 16))
+    file = tmp_path / "model.tflite"
+    file.write_bytes(b"12345678")
+    (tmp_path / "model.tflite.json").write_text("{}")
+    with pytest.raises(InputError, match="input_size is for ONNX files"):
+        inspect(file, (16, 16))
+    shape = ("batch", "height", "width", 3)
+    path = write_model(tmp_path / "open.onnx", shape)
+    with pytest.raises(InputError, match="numbers from 1"):
+        inspect(path, (16, 0))
 
 
 def test_neither_tensorflow_nor_keras_is_loaded(tmp_path):

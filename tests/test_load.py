@@ -1,6 +1,7 @@
 """`export.runtime.load`: pictures in, numpy out, in threads, without Keras."""
 
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -167,6 +168,8 @@ def test_top(file, pictures):
     predictor = load(file)
     found = predictor.top(pictures, 2)
     assert len(found) == 5
+    with pytest.raises(InputError, match="k=0"):
+        predictor.top(pictures, 0)
     logits = predictor(pictures)
     shares = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     for pairs, row in zip(found, shares, strict=True):
@@ -196,6 +199,19 @@ def test_top_without_labels_and_of_a_file_with_top_k(tmp_path, pictures):
     assert [int(name) for name, _ in first] == [
         *predictor(pictures[0])["classes"][0, :2]
     ]
+
+
+def test_maps_of_different_sizes_do_not_fit_into_one_array(tmp_path):
+    model = onnx.load(write_model(tmp_path / "maps.onnx", ("n", "h", "w", 3)))
+    del model.graph.node[1:]
+    model.graph.output[0].name = "cast"
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    onnx.save(model, tmp_path / "maps.onnx")
+    predictor = load(tmp_path / "maps.onnx")
+    small, large = (np.zeros((side, 8, 3), np.float32) for side in (4, 8))
+    assert predictor([small, small]).shape == (2, 4, 8, 3)
+    with pytest.raises(InputError, match="one size at a time"):
+        predictor([small, large])
 
 
 def test_a_file_that_records_nothing(tmp_path):
@@ -322,6 +338,10 @@ def test_settings_beside_the_file_are_taken(file, pictures, caplog):
     assert read_settings(tuned_path(file), file) == TUNED
     predictor = load(file)
     assert [len(one) for one in predictor.batches(pictures)] == [2, 2, 1]
+    options = predictor.session._session.get_session_options()
+    assert options.intra_op_num_threads == 1
+    entry = options.get_session_config_entry("session.intra_op.allow_spinning")
+    assert entry == "0"
     assert caplog.text == ""
 
 
@@ -344,6 +364,7 @@ def test_settings_beside_the_file_are_taken(file, pictures, caplog):
         ("settings", "options", {"session.disable_prepacking": 1}, "options="),
         ("settings", "path", "/etc/passwd", "exactly"),
         ("settings", "options", {"NUM_STREAMS": "1"}, "no option 'NUM_STREAMS'"),
+        ("settings", "options", {"session.disable_prepacking": "1" * 9999}, "up to"),
     ],
 )
 def test_settings_that_do_not_fit(file, pictures, caplog, where, name, value, said):
@@ -368,3 +389,14 @@ def test_settings_that_are_none(file, content, caplog):
         load(file, tuned_path(file))
     load(file)
     assert "settings not used" in caplog.text
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="wants POSIX")
+def test_settings_that_never_end(file, tmp_path, caplog):
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", Path("/dev/zero")):
+        tuned_path(file).unlink(missing_ok=True)
+        tuned_path(file).symlink_to(place)
+        load(file)
+        assert "there is no such file" in caplog.text
+        caplog.clear()

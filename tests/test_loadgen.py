@@ -10,11 +10,9 @@ import time
 from types import SimpleNamespace
 
 import numpy as np
-import onnx
 import psutil
 import pytest
-from onnx import TensorProto, helper
-from onnx_files import expected, write_model
+from onnx_files import expected, write_failing, write_model
 
 from export import loadgen
 from export.loadgen import main
@@ -187,6 +185,9 @@ def test_an_npz_of_another_kind_is_refused(file, tmp_path, arrays):
         (["--target-qps=3"], "scenario Server alone"),
         (["--batch=0"], "batch=0"),
         (["--seconds=-1"], "seconds=-1"),
+        (["--seconds=nan"], "seconds=nan"),
+        (["--seconds=0.0001"], "seconds=0.0001"),  # nought for LoadGen: its default
+        (["--queries=99999999999"], "queries=99999999999"),
         (["--provider=cdua"], "Did you mean 'cuda'"),
         (["--require-provider=openvino"], "ran on cpu alone"),
         (["--input-size=9"], "alone"),
@@ -210,6 +211,10 @@ def test_a_file_of_a_fixed_batch_and_an_existing_folder_are_refused(tmp_path):
     with pytest.raises(InputError, match="--force"):
         main([str(path), "--out", str(mine.parent), *SHORT])
     assert mine.read_text() == "earlier"
+    any_batch = write_model(tmp_path / "any.onnx")
+    with pytest.raises(InputError, match="out holds mine, which is not of a run"):
+        main([str(any_batch), "--out", str(mine.parent), *SHORT, "--force"])
+    assert mine.read_text() == "earlier"
 
 
 def test_without_loadgen_the_extra_is_named(file, monkeypatch):
@@ -218,25 +223,10 @@ def test_without_loadgen_the_extra_is_named(file, monkeypatch):
         main([str(file), *SHORT])
 
 
-def _write_failing(path):
-    """A file that cannot compute a picture whose first value is above 250."""
-    nodes = [
-        helper.make_node("Cast", ["first"], ["index"], to=TensorProto.INT64),
-        helper.make_node("Gather", ["table", "index"], ["y"]),
-    ]
-    images = helper.make_tensor_value_info("first", TensorProto.FLOAT, ["n", 1, 1, 1])
-    found = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1, 1, 1])
-    table = helper.make_tensor("table", TensorProto.FLOAT, [251], [0.0] * 251)
-    graph = helper.make_graph(nodes, "failing", [images], [found], [table])
-    opset = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
-    return path
-
-
 @pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("scenario", ["SingleStream", "Server"])
 def test_a_query_that_fails_ends_the_run_in_one_line(tmp_path, scenario):
-    path = _write_failing(tmp_path / "failing.onnx")
+    path = write_failing(tmp_path / "failing.onnx")
     pictures = tmp_path / "pictures.npz"
     values = np.array([[1.0]] * 15 + [[255.0]], np.float32)
     np.savez(pictures, images=values.reshape(16, 1, 1, 1))

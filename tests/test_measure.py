@@ -9,7 +9,8 @@ import pytest
 
 from export.timing import energy
 from export.timing import measure as measuring
-from export.timing.measure import Candidate, measure, samples_for, statistics, table
+from export.timing.measure import Candidate, measure, samples_for, statistics
+from export.timing.tables import table
 
 QUICK = {
     "warmup_seconds": 0,
@@ -112,7 +113,7 @@ def test_before_is_called_each_time_and_not_timed(monkeypatch):
 @pytest.mark.parametrize(("taken", "contended"), [(0, 0), (10**6, 3)])
 def test_blocks_are_contended_where_others_were_busy(monkeypatch, taken, contended):
     others = iter([0, taken])
-    monkeypatch.setattr(measuring, "others_seconds", lambda: next(others))
+    monkeypatch.setattr(measuring, "_others_seconds", lambda ours: next(others))
     candidate = Candidate({"model": "a"}, 1, lambda: None)
     candidate.take_block()
     assert statistics(candidate.blocks, 1)["contended"] == contended
@@ -127,7 +128,7 @@ def test_samples_are_kept_by_round_with_what_was_contended():
 def test_energy_is_of_the_quiet_rounds_and_an_image(monkeypatch):
     joules = iter([0, 6, 6, 18, 18, 1000])
     others = iter([0, 0, 0, 0, 0, 10**6])
-    monkeypatch.setattr(measuring, "others_seconds", lambda: next(others))
+    monkeypatch.setattr(measuring, "_others_seconds", lambda ours: next(others))
     candidate = Candidate({"model": "a"}, 2, lambda: None)
     for _ in range(3):
         candidate.take_block(lambda: next(joules))
@@ -144,12 +145,18 @@ def test_a_machine_that_does_not_tell_its_energy():
 
 @pytest.fixture
 def zone(tmp_path, monkeypatch):
-    """A processor's counter as Linux shows it, and a part of it that counts nothing."""
+    """A processor's counter as Linux shows it, with its part, its double, its whole."""
     monkeypatch.setattr(energy, "POWERCAP", tmp_path)
-    for name, used in (("intel-rapl:0", 100_000), ("intel-rapl:0:0", 7)):
-        folder = tmp_path / name
+    zones = {
+        "intel-rapl:0": ("package-0", 100_000),
+        "intel-rapl:0:0": ("core", 7),
+        "intel-rapl:1": ("psys", 200_000),
+        "intel-rapl-mmio:0": ("package-0", 100_000),
+    }
+    for place, (name, used) in zones.items():
+        folder = tmp_path / place
         folder.mkdir()
-        (folder / "name").write_text("package-0\n")
+        (folder / "name").write_text(f"{name}\n")
         (folder / "max_energy_range_uj").write_text("1000000\n")
         (folder / "energy_uj").write_text(f"{used}\n")
     return tmp_path / "intel-rapl:0" / "energy_uj"
@@ -157,7 +164,7 @@ def zone(tmp_path, monkeypatch):
 
 def test_the_processors_counter_and_its_new_start(zone):
     meter = energy.Meter()
-    assert meter.sources[:1] == ["intel-rapl:0 package-0"]
+    assert [one for one in meter.sources if "rapl" in one] == ["intel-rapl:0 package-0"]
     before = meter.read()
     zone.write_text("900000\n")
     assert meter.read() - before == pytest.approx(0.8)

@@ -12,7 +12,7 @@ from conftest import randomize
 from onnx_files import write_model
 
 from export.graph.convert import convert
-from export.graph.files import load, save
+from export.graph.files import load, save, weights_beside
 from export.model.signature import make_signature
 from export.runtime import Session
 from keras_resnet import build, get_architecture
@@ -33,11 +33,11 @@ def proto(signature):
 
 def test_weights_beside_the_file(signature, proto, tmp_path, pictures):
     inside, beside = tmp_path / "inside.onnx", tmp_path / "beside.onnx"
-    save(proto, {"name": "one"}, inside)
-    save(proto, {"name": "two"}, beside, size_threshold=1)
-    data = tmp_path / "beside.onnx.data"
+    assert save(proto, {"name": "one"}, inside) is None
+    data = save(proto, {"name": "two"}, beside, size_threshold=1)
     assert beside.stat().st_size < data.stat().st_size
-    assert not (tmp_path / "inside.onnx.data").exists()
+    assert weights_beside(beside) == [data]
+    assert weights_beside(inside) == []
     onnx.checker.check_model(str(beside), full_check=True)
     images = pictures(*signature.shape[1:])
     expected = np.asarray(signature(images)["logits"])

@@ -1,6 +1,7 @@
 """Every mechanism of the table exports to ONNX, small and proven against the model."""
 
 from collections import Counter
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -19,6 +20,7 @@ from export.onnx import export_onnx
 from keras_resnet import build
 from keras_resnet.errors import InputError
 from keras_resnet.layers import LowestPadding2D
+from keras_resnet.preprocessing import Preprocessing
 
 FAST = ("seresnext50_32x4d", "resnetblur18", "resnet50_gn")
 # Operators of the tiny net of a kind, beside Conv, Relu, Add and the last three.
@@ -60,6 +62,32 @@ def test_every_mechanism_exports(name, tmp_path):
     assert not count["Shape"]
     for operator, number in COUNTS.get(name, {}).items():
         assert count[operator] == number, operator
+
+
+def test_group_normalization_of_open_sizes(pictures):
+    model = build(tiny("resnet50_gn"), input_shape=(None, None, 3))
+    randomize(model)
+    signature = make_signature(model, output="logits")
+    proto = convert(signature, 17, "nhwc")
+    for size in (64, 97), (81, 67):
+        images = pictures(*size, 3)
+        expected = np.asarray(signature(images)["logits"])
+        assert np.abs(run(proto, images) - expected).max() < 1e-5 * np.ptp(expected)
+
+
+def test_resizing_turns_no_picture(pictures):
+    """Both products take the picture channels first, as it lies after its entry."""
+    model = build("resnet8", input_shape=(32, 40, 3))
+    randomize(model)
+    preprocessing = Preprocessing((32, 40), 0.9, "bicubic", (0.4,) * 3, (0.2,) * 3)
+    card = replace(model.card, preprocessing=preprocessing)
+    signature = make_signature(model, card=card, preprocess="full", output="logits")
+    proto = convert(signature, 17, "nhwc")
+    assert [n.op_type for n in proto.graph.node].count("Transpose") == 1
+    for size in (77, 50), (20, 41):
+        levels = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
+        expected = np.asarray(signature(levels)["logits"])
+        assert np.abs(run(proto, levels) - expected).max() < 1e-5 * np.ptp(expected)
 
 
 def run(proto, images, **options):
@@ -137,9 +165,24 @@ def test_padding_before_a_pool_of_negatives(padding, pictures):
         assert np.abs(exact - expected).max() > 0.01
 
 
-def test_an_operator_without_onnx_form_is_refused_by_name(tmp_path):
+class FromWeights(layers.Layer):
+    """Multiplies by a function of a weight alone."""
+
+    def build(self, shape):
+        self.factor = self.add_weight(shape=(3,))
+
+    def call(self, x):
+        return x * keras.ops.erfinv(self.factor * 0.1)
+
+
+def of_pictures(x):
+    return keras.ops.erfinv(x * 0.1)
+
+
+@pytest.mark.parametrize("first", [of_pictures, FromWeights()])
+def test_an_operator_without_onnx_form_is_refused_by_name(first, tmp_path):
     images = keras.Input((8, 8, 3))
-    x = layers.GlobalAveragePooling2D()(keras.ops.erfinv(images * 0.1))
+    x = layers.GlobalAveragePooling2D()(first(images))
     model = keras.Model(images, layers.Dense(5)(x))
     with pytest.raises(InputError, match="uses Erfinv"):
         export_onnx(model, tmp_path / "model.onnx", verbose=False)

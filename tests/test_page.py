@@ -1,5 +1,6 @@
 """The page and the Markdown of measured rows: what they say, and what they let in."""
 
+import csv
 import json
 import re
 from html.parser import HTMLParser
@@ -12,7 +13,7 @@ from export.timing.measure import statistics
 from export.timing.page import write_page
 from export.timing.picture import draw
 from export.timing.results import write_results
-from export.timing.tables import markdown
+from export.timing.tables import markdown, table
 from keras_resnet.errors import InputError
 
 MACHINE = {"time": "2026-01-01", "cpu": "A & B", "cores": 2, "gpus": [], "driver": None}
@@ -145,6 +146,20 @@ def test_several_files_make_one_page(tmp_path, capsys):
         main([*words, "--out", str(out)])
 
 
+def test_rows_with_other_columns_go_into_one_table(tmp_path):
+    machine = {**MACHINE, "usable_cores": 2, "logical_cores": 2}
+    rows = [row("a", load_ms=3), {"variant": "x", **row("b", ms=2, torch="2")}]
+    write_results(rows, tmp_path / "r", machine)
+    with (tmp_path / "r.csv").open() as file:
+        found = list(csv.DictReader(file))
+    assert [one["load_ms"] for one in found] == ["3", ""]
+    assert [one["torch"] for one in found] == ["", "2"]
+    assert [one["variant"] for one in found] == ["", "x"]
+    said = table(rows).splitlines()
+    assert said[0].split()[:4] == ["model", "provider", "variant", "batch"]
+    assert said[2].split()[:4] == ["b", "cpu", "x", "1"]
+
+
 def test_rows_of_earlier_versions_can_be_drawn(tmp_path):
     old = row("a")
     for name in ("samples_ms", "contended_rounds", "p95_ms"):
@@ -165,6 +180,8 @@ def _changed(**changes):
         {"model": None, "provider": None, "snr_db": 3},
         {"model": {"a": [1]}, "batch": None, "top1": True},
         {"model": "_hidden", "machine": {}},
+        {"images_per_second": 10**400, "top1": 10**400, "quiet_p50_ms": 10**400},
+        {"snr_db": 1e300, "load_ms": float("inf"), "uncertain": ["p", ["x"], 3]},
     ],
 )
 def test_odd_rows_are_drawn_as_far_as_they_go(tmp_path, changes):
@@ -183,6 +200,10 @@ def test_odd_rows_are_drawn_as_far_as_they_go(tmp_path, changes):
         "[" * 100_000,
         _changed(p50_ms="fast"),
         _changed(p50_ms=float("nan")),
+        _changed(p50_ms=10**400),
+        _changed(contended=10**400),
+        _changed(contended=-1),
+        '{"n": ' + "1" * 5000 + "}",
         _changed(batch=[1]),
         _changed(machine="mine"),
         _changed(uncertain=None),

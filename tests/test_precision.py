@@ -1,9 +1,13 @@
 """Lower precisions: what is written, what it costs, and what is refused."""
 
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,24 +16,27 @@ import onnxruntime
 import pytest
 import tensorflow as tf
 from conftest import randomize, tiny
+from keras import layers
 from onnx import TensorProto, numpy_helper
 
 import keras_resnet
 from export.graph.convert import convert
 from export.model.signature import make_signature
+from export.onnx import export_onnx, main
 from export.precision import reduce as reducing
 from export.precision.accuracy import AccuracyError, evaluate
 from export.precision.lowering import lowering
-from export.precision.pictures import Pictures, calibration_pictures
+from export.precision.pictures import Pictures, pictures_of
 from export.precision.plan import METHODS, PRECISIONS, Plan
 from export.precision.ranges import Histogram, measure
-from export.precision.reduce import reduce
 from export.precision.running import runner
 from export.precision.sensitivity import fewest, rank
+from keras_resnet.command import run
 from keras_resnet.errors import InputError
-from keras_resnet.saving import Card, attach
+from keras_resnet.saving import Card, attach, save_model
 from keras_resnet.training.data import load
 
+ROOT = Path(__file__).parent.parent
 LOWER = PRECISIONS[1:]
 NONE = frozenset()
 
@@ -70,6 +77,14 @@ def proto(signature):
 def plan(folder):
     """`plan(precision=..., ...)`, which finds the digits."""
     return partial(Plan, data_dir=folder)
+
+
+def reduce(proto, signature, plan):
+    return reducing.reduce(proto, plan, *pictures_of(plan, signature))
+
+
+def calibration_pictures(plan, signature):
+    return pictures_of(replace(plan, validate="none"), signature)[0]
 
 
 def operators(proto):
@@ -117,6 +132,7 @@ def test_accuracy_holds_and_is_written_down(precision, proto, signature, plan):
     lost = 100 * (found["float32"]["top1"] - found["exported"]["top1"])
     assert found["drop_points"] == pytest.approx(lost, abs=1e-5)
     assert found["drop_points"] <= found["max_drop"] == 0.5
+    assert not found["chosen_on_these"]
     assert reduced.proto.ByteSize() < proto.ByteSize() * 0.7
     record = json.loads(json.dumps(reduced.calibration))
     calibrated = precision in ("int8", "int8-tensorrt")
@@ -130,7 +146,9 @@ def test_accuracy_holds_and_is_written_down(precision, proto, signature, plan):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_calibrates(method, proto, signature, plan):
-    reduced = reduce(proto, signature, plan(precision="int8", method=method))
+    reduced = reduce(
+        proto, signature, plan(precision="int8", calibration_method=method)
+    )
     assert reduced.accuracy["drop_points"] <= 0.5
     assert reduced.calibration["method"] == method
 
@@ -214,7 +232,7 @@ def test_int8_weights_are_widened_when_the_file_is_loaded(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def fragile(model):
+def fragile_net(model):
     """The net with one channel a thousand times as large, and made up for: the same
     function, whose other channels drown in one scale for all."""
     net = keras.models.clone_model(model)
@@ -227,7 +245,12 @@ def fragile(model):
     norm.gamma.assign(norm.gamma * factor)
     norm.beta.assign(norm.beta * factor)
     after.kernel.assign(after.kernel / factor[:, None])
-    signature = make_signature(net)
+    return net
+
+
+@pytest.fixture(scope="module")
+def fragile(fragile_net):
+    signature = make_signature(fragile_net)
     return convert(signature, 17, "nhwc"), signature
 
 
@@ -235,6 +258,7 @@ def test_sensitive_layers_are_found_and_kept_in_float(fragile, plan):
     reduced = reduce(*fragile, plan(precision="int8"))
     assert reduced.accuracy["drop_points"] <= 0.5
     kept = reduced.calibration["kept_in_float"]
+    assert reduced.accuracy["chosen_on_these"]
     assert 1 <= len(kept) <= 3
     assert all("layer1" in name for name in kept)
     nodes = {node.name: node for node in reduced.proto.graph.node}
@@ -248,6 +272,36 @@ def test_too_great_a_loss_is_refused(fragile, plan, monkeypatch):
     monkeypatch.setattr(reducing, "SPARED", 0)
     with pytest.raises(AccuracyError, match="int8 loses"):
         reduce(*fragile, plan(precision="int8"))
+
+
+def complaint_of(words, capsys):
+    """What a command prints on standard error when it refuses."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        run(lambda: main([str(one) for one in words]))
+    complaint = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert complaint.startswith("error: ") and complaint.count("\n") == 1
+    return complaint
+
+
+def test_a_command_that_loses_too_much_is_one_line(
+    fragile_net, folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(reducing, "SPARED", 0)
+    save_model(fragile_net, tmp_path / "net.keras")
+    path = tmp_path / "out" / "net.onnx"
+    path.parent.mkdir()
+    path.write_text("earlier")
+    words = [tmp_path / "net.keras", "--out", path, "--force", "--data-dir", folder]
+    complaint = complaint_of([*words, "--precision", "int8"], capsys)
+    assert "int8 loses" in complaint and "max_drop=0.5" in complaint
+    assert path.read_text() == "earlier"
+    assert list(path.parent.iterdir()) == [path]
+    # Where any drop is allowed, the proof still holds the file to its gate.
+    words += ["--precision", "int8", "--max-drop", "100"]
+    assert "the gate for int8 is 15 dB" in complaint_of(words, capsys)
+    assert path.read_text() == "earlier"
 
 
 def test_the_fewest_are_spared():
@@ -339,11 +393,27 @@ def test_a_card_starts_no_download_and_names_no_path(model, photos, proto, plan)
     ("options", "complaint"),
     [
         ({"precision": "int4"}, "precision='int4': accepted are"),
-        ({"method": "mse"}, "method='mse': accepted are"),
+        ({"calibration_method": "mse"}, "calibration_method='mse': accepted are"),
         ({"calibration_images": 1}, "calibration_images=1: 8 or more"),
         ({"validation_images": 0}, "validation_images=0: 1 or more"),
         ({"max_drop": -1.0}, "max_drop=-1.0: points of top-1"),
         ({"max_drop": float("nan")}, "max_drop=nan: points of top-1"),
+        (
+            {"precision": "float16", "calibrate": "digits"},
+            "calibrate='digits' has no effect with precision='float16'",
+        ),
+        (
+            {"precision": "int8-weights", "calibration_method": "minmax"},
+            "calibration_method='minmax' has no effect",
+        ),
+        (
+            {"precision": "float32", "max_drop": 0.1},
+            "max_drop=0.1 has no effect with precision='float32'",
+        ),
+        (
+            {"validate": "none", "validation_images": 9},
+            "validation_images=9 has no effect with .* and validate='none'",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(options, complaint):
@@ -389,6 +459,126 @@ def test_too_few_or_constant_pictures_are_refused(tmp_path):
         plan = Plan(precision="int8", calibrate=f"folder:{tmp_path / name}")
         with pytest.raises(InputError, match=complaint):
             calibration_pictures(plan, signature)
+
+
+def test_a_command_refuses_pictures_to_calibrate_with(tmp_path, capsys):
+    net = keras_resnet.build("resnet8", input_shape=(16, 16, 1), classes=2)
+    save_model(net, tmp_path / "net.keras")
+    write_pictures(tmp_path / "coloured", 9)
+    write_pictures(tmp_path / "one", 1)
+    (tmp_path / "one" / "b" / "0.png").unlink()
+    (tmp_path / "one" / "b").rmdir()
+    out = tmp_path / "out"
+    for spec, complaint in (
+        ("digits", "8x8, the model takes 16x16"),
+        (f"folder:{tmp_path / 'coloured'}", "3 channels, the model takes 1"),
+        (f"folder:{tmp_path / 'one'}", "there is only 'a'"),
+        (f"folder:{tmp_path / 'one' / 'a'}", "no readable picture"),  # no labels
+        (f"folder:{tmp_path / 'none'}", "no such folder"),
+    ):
+        words = [tmp_path / "net.keras", "--out", out / "net.onnx", "--calibrate", spec]
+        found = complaint_of([*words, "--precision", "int8"], capsys)
+        assert complaint in found
+        assert not out.exists()
+
+
+def network_of_ones_own(dtype="float32"):
+    """As Keras's users write them: no card, and kinds of layers that no ResNet has."""
+    images = keras.Input((16, 16, 3), dtype=dtype)
+    x = layers.Rescaling(1 / 255)(images) if dtype == "uint8" else images
+    x = layers.Conv2D(32, 3, padding="same", activation="swish")(x)
+    x = layers.SeparableConv2D(64, 3, strides=2, padding="same")(x)
+    x = layers.LeakyReLU()(layers.BatchNormalization()(x))
+    x = layers.Concatenate()([x, layers.Conv2D(16, 1, activation="relu6")(x)])
+    x = layers.Flatten()(layers.AveragePooling2D(2)(x))
+    x = layers.Dense(64, activation="elu")(layers.Dropout(0.5)(x))
+    model = keras.Model(images, layers.Dense(2, activation="softmax")(x))
+    randomize(model)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [*((one, "float32") for one in LOWER), ("int8", "uint8")],
+)
+def test_a_network_of_ones_own(precision, dtype, photos, tmp_path, capsys):
+    """Nothing says how its pictures are normalised: those of data are as training
+    does it, and raw ones prove nothing where ranges are of such."""
+    spec, path = f"folder:{photos}", tmp_path / "net.onnx"
+    calibrated = precision.startswith("int8") and precision != "int8-weights"
+    options = {"calibrate": spec} if calibrated else {}
+    plan = Plan(precision=precision, validate=spec, max_drop=100, **options)
+    raw = np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3), dtype=np.uint8)
+    net = network_of_ones_own(dtype)
+    found = export_onnx(net, path, plan=plan, images=raw)
+    printed = capsys.readouterr().out
+    told = dtype == "float32"
+    assert ("nothing says how pictures are normalised" in printed) == told
+    assert ("left out of the proof" in printed) == (told and calibrated)
+    assert found["preprocessing"] is None
+    assert found["accuracy"]["images"] == 4
+    proven = found["parity"]["sets"]["real"]["images"]
+    assert proven == (4 if told and calibrated else 9)
+    if calibrated:
+        mean = (0.485, 0.456, 0.406)
+        assumed = found["calibration"]["assumed"]
+        assert assumed == (
+            {"mean": mean, "std": (0.229, 0.224, 0.225)} if told else None
+        )
+        images, _ = next(iter(pictures_of(plan, make_signature(net))[0]))
+        assert (images.max() > 10) != told
+
+
+@pytest.mark.parametrize("opset", [13, 15, 23])
+def test_every_opset(opset):
+    """Of a net in which normalisation is left, and whose pool is padded."""
+    net = keras_resnet.build(tiny("resnet50_v2"), classes=7)
+    randomize(net)
+    exact = convert(make_signature(net, output="logits"), opset, "nhwc")
+    pictures = noise(*net.input_shape[1:])
+    images = next(iter(pictures))[0]
+    expected = runner(exact, "nhwc")(images)["logits"]
+    for precision in LOWER:
+        made = lowering(exact, Plan(precision=precision), pictures, False).build(NONE)
+        assert made.opset_import[0].version == opset
+        onnx.checker.check_model(made, full_check=True)
+        found = runner(made, "nhwc")(images)["logits"]
+        assert np.abs(found - expected).max() < 0.1 * np.ptp(expected), precision
+
+
+# Lowers net.onnx in every precision, and prints a digest of what comes out.
+AGAIN = """
+import hashlib
+import numpy as np
+import onnx
+from export.precision.lowering import lowering
+from export.precision.plan import PRECISIONS, Plan
+class Noise:
+    name, count, assumed = "noise", 8, None
+    def watched(self, name, verbose):
+        yield np.load("images.npy"), None
+digest, exact = hashlib.sha256(), onnx.load("net.onnx")
+for precision in PRECISIONS[1:]:
+    made = lowering(exact, Plan(precision=precision), Noise(), False)
+    digest.update(made.build(frozenset(made.names[::2])).SerializeToString())
+print(digest.hexdigest())
+"""
+
+
+def test_the_same_bytes_in_every_process(tmp_path):
+    """Whatever order Python keeps its sets in."""
+    _, exact, images = lowered("resnet50_v2", "float16")
+    onnx.save(exact, tmp_path / "net.onnx")
+    np.save(tmp_path / "images.npy", images)
+    found = set()
+    for seed in ("1", "2", "3"):
+        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", AGAIN]
+        ended = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, check=True
+        )
+        found.add(ended.stdout)
+    assert len(found) == 1
 
 
 def test_ranges_over_pictures_that_grow():

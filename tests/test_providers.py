@@ -58,6 +58,8 @@ def test_a_provider_of_another_build(file):
 def test_tensorrt_has_one_engine_for_all_batches(file, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     options = tensorrt_options(file, "images", (16, 8, 8, 3))
+    fixed = tensorrt_options(file, "images", (16, 8, 8, 3), 16)
+    assert fixed["trt_profile_min_shapes"] == "images:16x8x8x3"
     assert options["trt_profile_min_shapes"] == "images:1x8x8x3"
     assert options["trt_profile_opt_shapes"] == "images:16x8x8x3"
     assert options["trt_profile_max_shapes"] == "images:16x8x8x3"

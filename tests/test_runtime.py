@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from onnx_files import WEIGHTS, expected, write_model
+from onnx_files import WEIGHTS, expected, write_failing, write_model
 
 from export.running import plugin, providers, session
 from export.running.faults import cannot_run
@@ -59,6 +59,15 @@ def test_bound_input_gives_the_same(file, images):
     run_bound = Session(file, "cpu").bind(images)
     for _ in range(2):
         np.testing.assert_allclose(run_bound().numpy(), expected(images), rtol=1e-5)
+
+
+def test_bound_input_that_cannot_be_computed(tmp_path):
+    session = Session(write_failing(tmp_path / "failing.onnx"), "cpu")
+    bad = np.full((2, 1, 1, 1), 255, np.float32)
+    for call in (session.bind(bad), lambda: session.run(bad)):
+        with pytest.raises(InputError, match=r"failing\.onnx cannot compute") as caught:
+            call()
+        assert "\n" not in str(caught.value)
 
 
 def test_metadata_of_other_files_is_empty(tmp_path):
@@ -293,6 +302,12 @@ def test_precisions_that_cannot_be_had(file):
         Session(file, "cpu", precision="bf16")
     with pytest.raises(InputError, match="openvino has the choice"):
         Session(file, "cpu", precision="bfloat16")
+
+
+@openvino
+def test_openvino_goes_before_the_cpu(file):
+    with pytest.raises(InputError, match="alone or before cpu"):
+        Session(file, ("cpu", "openvino"))
 
 
 @openvino

@@ -128,6 +128,14 @@ def test_a_card_tells_where_the_weights_are_from(carded, tmp_path):
     assert again.card.origin == origin | {"source": path.name, "sha256": sha256(path)}
 
 
+def test_other_weights_are_not_those_that_were_trained(carded, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    keras_resnet.export_weights(carded, path)
+    assert carded.card.training
+    keras_resnet.load_weights(carded, path)
+    assert carded.card.training == {}
+
+
 def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -148,6 +156,10 @@ def test_published_weights_keep_their_name_until_they_are_trained(
         save_model(model, path, card, force=True)
         loaded = keras_resnet.ResNet18(weights=path)
         assert loaded.card.origin["weights"] == weights
+    headless = keras_resnet.ResNet18(weights="a1_in1k", include_top=False)
+    assert headless.card.origin == origin
+    keras_resnet.load_weights(model, "a1_in1k", head="new")
+    assert model.card.origin == origin | {"weights": None}
 
 
 def test_files_from_before_the_origin_are_read(carded):

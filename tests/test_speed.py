@@ -1,5 +1,6 @@
 """The scripts that measure speed: their arithmetic, and that they run without a GPU."""
 
+import csv
 import json
 import os
 import subprocess
@@ -36,7 +37,7 @@ def row(model, runtime, computes, batch, milliseconds):
 
 def test_shares_are_of_the_fastest_product_of_the_same_precision():
     from machine_limit import KIND, SIDE
-    from onnx_speed import against_targets, with_rates
+    from speed_tables import against_targets, with_rates
 
     work = 10**9
     rows = [
@@ -117,3 +118,57 @@ def test_gpu_benchmark_can_be_carried():
         env={**os.environ, "PYTHONPATH": f"{FOLDER}:{FOLDER.parent}"},
     )
     assert done.stdout.strip() == "set()"
+
+
+TORCH = """#!/bin/sh
+echo '{"model": "resnet18", "variant": "torch-eager", "timing": "host", "batch": 1,'\\
+    '"precision": "float16", "torch": "2", "seconds": [0.2, 0.1, 0.3],'\\
+    '"contended": true}'
+exit 1
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script of a shell")
+def test_rows_of_pytorch_stand_beside_ours_even_if_it_ends_early(
+    exported, tmp_path, capsys
+):
+    import gpu
+
+    python = tmp_path / "python"
+    words = [str(exported), "--variants", "cpu", "--batch-sizes", "1"]
+    words += ["--min-seconds", "0.1", "--torch-python", str(python)]
+    words += ["--out", str(tmp_path / "gpu")]
+    with pytest.raises(InputError, match=r"torch_python=.*cannot be run"):
+        gpu.main(words)
+    python.write_text(TORCH)
+    python.chmod(0o755)
+    gpu.main(words)
+    assert "PyTorch ended with status 1" in capsys.readouterr().out
+    with (tmp_path / "gpu.csv").open() as file:
+        ours, theirs = csv.DictReader(file)
+    assert (ours["variant"], theirs["variant"]) == ("cpu", "torch-eager")
+    assert (theirs["p50_ms"], theirs["contended"]) == ("200.0", "3")
+    assert (ours["torch"], theirs["torch"], theirs["max_rel"]) == ("", "2", "")
+
+
+def test_a_variant_that_computes_something_else_is_left_out(exported, tmp_path, capsys):
+    import gpu
+
+    words = [str(exported), "--variants", "cpu", "--batch-sizes", "1"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gpu, "PARITY", -1)
+        with pytest.raises(InputError, match="no variant runs"):
+            gpu.main([*words, "--out", str(tmp_path / "gpu")])
+    assert "by cpu: it differs from the CPU by" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_exports_say_whether_others_had_the_processor():
+    import export_time
+
+    one = {"processor": 1.0, "peak": None, "weights": 1, "file": 1, "nodes": 3}
+    exports = [{**one, "wall": 1.0, "contended": False}]
+    assert export_time.row("keras", "resnet18", exports)["std_ms"] is None
+    exports.append({**one, "wall": 3.0, "contended": True})
+    row = export_time.row("keras", "resnet18", exports)
+    assert (row["n"], row["contended"], row["quiet_p50_ms"]) == (2, 1, 1000)

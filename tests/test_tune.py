@@ -1,7 +1,7 @@
 """Tuning: who may race, who wins, the accuracy floor, the file that load reads."""
 
+import itertools
 import json
-import time
 
 import numpy as np
 import pytest
@@ -53,9 +53,27 @@ def test_the_settings_are_written_and_loaded(file, quick, capsys):
     assert measured["ran"]["nodes"] == {"cpu": 2}
     assert measured["accuracy"]["agreement"] == 1
     predictor = load(file)
-    assert predictor(np.zeros((3, 20, 20, 3), np.uint8)).shape == (3, 4)
+    pictures = np.zeros((3, 20, 20, 3), np.uint8)
+    assert predictor(pictures).shape == (3, 4)
+    assert [len(one) for one in predictor.batches(pictures)] == [2, 1]
+    options = predictor.session._session.get_session_options()
+    assert options.intra_op_num_threads == settings.threads > 0
+    entry = options.get_session_config_entry("session.intra_op.allow_spinning")
+    assert entry == str(int(settings.spinning))
     with pytest.raises(InputError, match="exists already"):
         tune(file)
+
+
+@pytest.mark.parametrize("others", [0, 10**6])
+def test_a_busy_machine_is_said(file, quick, monkeypatch, capsys, others):
+    clock = itertools.count(0, others)
+    monkeypatch.setattr(
+        "export.timing.measure._others_seconds", lambda ours: next(clock)
+    )
+    tune(file)
+    measured = json.loads(tuned_path(file).read_text())["measured"]
+    assert measured["contended"] == (measured["n"] if others else 0)
+    assert ("on a quiet machine" in capsys.readouterr().out) == bool(others)
 
 
 def test_the_command(file, quick, tmp_path, capsys):
@@ -69,12 +87,24 @@ def test_the_command(file, quick, tmp_path, capsys):
     assert "noise" in capsys.readouterr().out
 
 
-def test_the_fastest_of_the_race_wins(file, images, quick):
-    entries = enter(file, [Settings(threads=n) for n in (1, 2, 3, 4, 5)], images)
-    for entry, pause in zip(entries, (0.06, 0.06, 0, 0.06, 0.015), strict=True):
-        plain = entry.candidate.call
-        entry.candidate.call = lambda p=pause, call=plain: (time.sleep(p), call())
-    assert [one.settings.threads for one in race(entries)] == [3, 5]
+def test_the_fastest_of_the_race_wins(file, images, monkeypatch):
+    times = {1: 60, 2: 50, 3: 1, 4: 70, 5: 15, 6: None}  # medians by threads
+    rounds = []
+
+    def measure(candidates, *, min_seconds, **_):
+        names = [one.labels["settings"] for one in candidates]
+        rounds.append((min_seconds, len(names)))
+        found = [times[int(name.split()[1])] for name in names]
+        return [{"quiet_p50_ms": one, "p50_ms": one or 90} for one in found]
+
+    monkeypatch.setattr(racing, "measure", measure)
+    entries = enter(file, [Settings(threads=n) for n in times], images)
+    found = race(entries)
+    assert [one.settings.threads for one in found] == [3, 5]
+    assert [one.milliseconds for one in found] == [1, 15]
+    # Half of them go each time, and the rest run twice as long.
+    assert rounds == [(0.5, 6), (1, 3), (2, 2)]
+    assert race([]) == []
 
 
 def test_what_is_not_accurate_enough_cannot_win(file, quick, monkeypatch, capsys):

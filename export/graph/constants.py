@@ -2,8 +2,8 @@
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
-from onnx.reference.ops._op_list import load_op
+from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 
 def evaluate(
@@ -31,7 +31,7 @@ def evaluate(
             if name in weights:
                 constants[name] = weights.pop(name)
         if all(name in constants or not name for name in node.input):
-            constants[node.output[0]] = _compute(node, constants, opset)
+            constants |= _compute(node, constants, opset)
             for name in set(node.input) - needed:
                 if left[name] == index:
                     constants.pop(name, None)
@@ -41,9 +41,10 @@ def evaluate(
     return kept, constants
 
 
-def _compute(node: onnx.NodeProto, constants: dict, opset: int) -> np.ndarray:
-    attributes = {one.name: helper.get_attribute_value(one) for one in node.attribute}
-    if node.op_type == "Constant":
-        return numpy_helper.to_array(attributes["value"])
-    inputs = [constants[name] if name else None for name in node.input]
-    return np.asarray(load_op("", node.op_type, opset).eval(*inputs, **attributes))
+def _compute(node: onnx.NodeProto, constants: dict, opset: int) -> dict:
+    """The node's outputs by name."""
+    graph = onnx.GraphProto(node=[node])
+    given = {name: constants[name] for name in node.input if name}
+    outputs = [name for name in node.output if name]
+    evaluator = ReferenceEvaluator(graph, {"": opset})
+    return dict(zip(outputs, evaluator.run(outputs, given), strict=True))

@@ -65,8 +65,8 @@ def convert(
         graph, weights = trace(signature, made)
     with step("folding", verbose):
         outputs = [one.name for one in graph.output]
+        _refuse_foreign(graph.node, signature.model.name)
         nodes, constants = evaluate(graph, weights, made)
-        _refuse_foreign(nodes, signature.model.name)
         shapes = infer(nodes, graph, constants)
         ends = [shapes[one] for one in outputs]
         nodes, outputs = channels_first(nodes, constants, shapes, outputs)

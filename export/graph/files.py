@@ -1,7 +1,9 @@
 """ONNX models on the disk: written with what is to be known of them, read with care."""
 
+import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -24,8 +26,11 @@ def save(
     path: Path,
     external_data: bool = False,
     size_threshold: int = LARGEST,
-) -> None:
-    """Writes a model, its weights beside it in `<path>.data` where they are many.
+) -> Path | None:
+    """Writes a model, its weights in a file beside it where they are many.
+
+    That file's name, `<path>.<digest>.data`, tells its content: weights never replace
+    those of another file that a reader may have open.
 
     Args:
         proto: gets the metadata, and stays whole.
@@ -33,6 +38,9 @@ def save(
         path: of the file.
         external_data: write the weights beside it in any case.
         size_threshold: bytes of weights from which on that is done.
+
+    Returns:
+        The file of the weights; None where they are in the model's.
     """
     from onnx import helper
 
@@ -40,9 +48,23 @@ def save(
     weights = sum(_size(one) for one in proto.graph.initializer)
     if not external_data and weights < size_threshold:
         _write(proto, path)
-        return
-    data = path.with_name(f"{path.name}.data")
+        return None
+    data = path.with_name(f"{path.name}.{_digest(proto)}.data")
     path.write_bytes(_with_weights_beside(proto, data).SerializeToString())
+    return data
+
+
+def weights_beside(path: Path) -> list[Path]:
+    """Files of weights that `save` wrote beside a model of that name."""
+    name = re.compile(re.escape(path.name) + r"\.[0-9a-f]{12}\.data")
+    return sorted(one for one in path.parent.iterdir() if name.fullmatch(one.name))
+
+
+def _digest(proto: "onnx.ModelProto") -> str:
+    found = hashlib.sha256()
+    for tensor in proto.graph.initializer:
+        found.update(tensor.raw_data)
+    return found.hexdigest()[:12]
 
 
 def _write(proto: "onnx.ModelProto", path: Path) -> None:
@@ -154,7 +176,7 @@ def load(path: str | os.PathLike, weights: bool = True) -> "onnx.ModelProto":
         raise InputError(
             f"{path} cannot be read as ONNX: it has no graph, or not the whole of it."
         )
-    for tensor in _tensors(proto.graph):
+    for tensor in tensors(proto.graph):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             _check_beside(tensor, path)
             if weights:
@@ -164,7 +186,8 @@ def load(path: str | os.PathLike, weights: bool = True) -> "onnx.ModelProto":
     return proto
 
 
-def _tensors(graph: "onnx.GraphProto") -> Iterator["onnx.TensorProto"]:
+def tensors(graph: "onnx.GraphProto") -> Iterator["onnx.TensorProto"]:
+    """All that a graph holds: weights, and what stands in its nodes."""
     yield from graph.initializer
     for node in graph.node:
         for attribute in node.attribute:
@@ -172,7 +195,7 @@ def _tensors(graph: "onnx.GraphProto") -> Iterator["onnx.TensorProto"]:
                 yield attribute.t
             yield from attribute.tensors
             for inner in (attribute.g, *attribute.graphs):
-                yield from _tensors(inner)
+                yield from tensors(inner)
 
 
 def _check_beside(tensor: "onnx.TensorProto", path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from export.graph.shapes import Shape, plain, regroup
+from export.graph.shapes import Perm, Shape, order_reshaped, plain
 
 ELEMENTWISE = {
     *("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Where", "Equal", "Less"),
@@ -26,11 +26,8 @@ METHODS = {
     **dict.fromkeys(("Reshape", "Squeeze", "Unsqueeze"), "reshape"),
     **dict.fromkeys(("ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd"), "reduce"),
     **{name: name.lower() for name in ("Identity", "Transpose", "Slice", "Pad")},
-    **{name: name.lower() for name in ("Tile", "Shape")},
+    **{name: name.lower() for name in ("Einsum", "Tile", "Shape")},
 }
-END = 10**9  # how tf2onnx writes a Slice up to the end
-
-Perm = tuple[int, ...]
 
 
 def channels_first(
@@ -122,7 +119,7 @@ class _Walk:
         if before is None or after is None:
             return False
         source, perm = self.source(node.input[0])
-        order = _regrouped(perm, before, after)
+        order = order_reshaped(perm, before, after)
         if order is None:
             source, order = self.straight(node.input[0]), range(len(after))
         tensor = self.reshaped(source, tuple(after[axis] for axis in order))
@@ -133,20 +130,30 @@ class _Walk:
 
     def slice(self, node):
         source, perm = self.source(node.input[0])
-        if not perm or any(name not in self.constants for name in node.input[1:]):
+        if not perm or len(node.input) < 4 or node.input[3] not in self.constants:
             return False
-        rows = [self.constants[name].tolist() for name in node.input[1:]]
-        starts, ends = rows[:2]
-        axes = rows[2] if len(rows) > 2 else range(len(starts))
-        steps = rows[3] if len(rows) > 3 else [1] * len(starts)
-        cuts = [
-            (start, end, perm[axis % len(perm)], step)
-            for start, end, axis, step in zip(starts, ends, axes, steps, strict=True)
-            if (start, step) != (0, 1) or end < END
+        axes = self.constants[node.input[3]]
+        places = [perm[axis % len(perm)] for axis in axes.tolist()]
+        node.input[0], node.input[3] = source, self.numbers(places, axes.dtype)
+        return self.leave(node, perm)
+
+    def einsum(self, node):
+        """The letters follow the axes; an operand whose last axis is summed goes first:
+        onnxruntime multiplies it as it lies."""
+        equation = helper.get_node_attr_value(node, "equation").decode()
+        *terms, result = equation.replace("->", ",").split(",")
+        sources = [self.source(name) for name in node.input]
+        ranks = [len(perm) for _, perm in sources]
+        if "." in equation or len(result) not in ranks or ranks != [*map(len, terms)]:
+            return False
+        operands = [
+            (_turned(term, perm), source)
+            for term, (source, perm) in zip(terms, sources, strict=True)
         ]
-        if not cuts:
-            return self.identity(node)
-        node.input[:] = [source, *map(self.numbers, zip(*cuts, strict=True))]
+        operands.sort(key=lambda one: (one[0][-1:] in result, -len(one[0])))
+        terms, node.input[:] = zip(*operands, strict=True)
+        perm = sources[ranks.index(len(result))][1]
+        _set(node, equation=f"{','.join(terms)}->{_turned(result, perm)}")
         return self.leave(node, perm)
 
     def pad(self, node):
@@ -265,32 +272,17 @@ class _Walk:
             self.bases[made] = base
         return self.made[key]
 
-    def numbers(self, values) -> str:
+    def numbers(self, values, dtype=np.int64) -> str:
         """The name of a constant of whole numbers."""
-        array = np.array([int(value) for value in values], np.int64)
-        name = f"int64_{_join(array.tolist())}"
+        array = np.array([int(value) for value in values], dtype)
+        name = f"{array.dtype}_{_join(array.tolist())}"
         self.constants[name] = array
         return name
 
 
-def _regrouped(perm: Perm, before: Shape, after: Shape) -> list[int] | None:
-    """The order of the axes of `after` if not the tensor but its source is reshaped.
-
-    None where a Reshape splits or merges axes that do not lie so in the source. Axes
-    of size 1 come last, as they would where channels are first.
-    """
-    groups = regroup(before, after)
-    if groups is None:
-        return None
-    long = sorted(perm[axis] for axis, size in enumerate(before) if size != 1)
-    found = []
-    for old, new in groups:
-        places = [long.index(perm[axis]) for axis in old]
-        if places != list(range(places[0], places[0] + len(places))):
-            return None
-        found.append((places[0], new))
-    order = [axis for _, new in sorted(found) for axis in new]
-    return order + [axis for axis, size in enumerate(after) if size == 1]
+def _turned(letters: str, perm: Perm) -> str:
+    """Names of a tensor's axes in the order of its source's."""
+    return "".join(letters[axis] for axis in np.argsort(perm))
 
 
 def _join(numbers) -> str:

@@ -1,17 +1,15 @@
 """What an ONNX file of any origin says, as data: nothing of it runs or is followed."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.graph.files import load
+from export.graph.files import load, tensors
+from export.running.metadata import KEY, parse_metadata
 from keras_resnet.errors import InputError
 
 if TYPE_CHECKING:
     import onnx
     from google.protobuf.message import Message
-
-KEY = "keras_resnet"  # of the metadata
 
 
 def read(path: Path) -> "onnx.ModelProto":
@@ -45,18 +43,7 @@ def read_metadata(proto: "onnx.ModelProto", path: Path) -> dict[str, Any]:
         InputError: it is not a JSON object.
     """
     written = {one.key: one.value for one in proto.metadata_props}
-    return parse_object(written.get(KEY, "{}"), f"{path}: its metadata {KEY!r}")
-
-
-def parse_object(text: str, what: str) -> dict[str, Any]:
-    """A JSON object; an InputError that begins with `what` of anything else."""
-    try:
-        record = json.loads(text)
-    except (ValueError, RecursionError) as error:  # numbers can be too long, too
-        raise InputError(f"{what} is not JSON: {error}.") from error
-    if not isinstance(record, dict):
-        raise InputError(f"{what} is no JSON object.")
-    return record
+    return parse_metadata(path, written.get(KEY, "{}"))
 
 
 def beside(proto: "onnx.ModelProto") -> list[str]:
@@ -67,7 +54,7 @@ def beside(proto: "onnx.ModelProto") -> list[str]:
     return sorted(
         {
             entry.value
-            for tensor in proto.graph.initializer
+            for tensor in tensors(proto.graph)
             for entry in tensor.external_data
             if entry.key == "location"
         }

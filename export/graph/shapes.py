@@ -8,6 +8,7 @@ OPSET = 17  # that infers the most; what tf2onnx makes for earlier ones is valid
 SMALL = 64  # elements; constants that hold shapes and axes have fewer
 
 Shape = tuple[int | str, ...]  # a name where the size is open
+Perm = tuple[int, ...]
 
 
 def infer(
@@ -80,3 +81,23 @@ def regroup(before: Shape, after: Shape) -> list[tuple[list[int], list[int]]] | 
             sizes[smaller] *= size
         groups.append(group)
     return None if left or right else groups
+
+
+def order_reshaped(perm: Perm, before: Shape, after: Shape) -> list[int] | None:
+    """The order of the axes of `after` if not the tensor but its source is reshaped.
+
+    None where a Reshape splits or merges axes that do not lie so in the source. Axes
+    of size 1 come last, as they would where channels are first.
+    """
+    groups = regroup(before, after)
+    if groups is None:
+        return None
+    long = sorted(perm[axis] for axis, size in enumerate(before) if size != 1)
+    found = []
+    for old, new in groups:
+        places = [long.index(perm[axis]) for axis in old]
+        if places != list(range(places[0], places[0] + len(places))):
+            return None
+        found.append((places[0], new))
+    order = [axis for _, new in sorted(found) for axis in new]
+    return order + [axis for axis, size in enumerate(after) if size == 1]

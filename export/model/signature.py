@@ -88,6 +88,16 @@ class Signature:
         known = self.preprocessing.size if self.preprocessing else OPEN_SIZE
         return tuple(a or b for a, b in zip(self.shape[1:3], known, strict=True))
 
+    @property
+    def takes_levels(self) -> bool:
+        """Whether pictures enter as they are, in whole numbers of 0..255."""
+        return np.issubdtype(np.dtype(self.dtype), np.integer)
+
+    @property
+    def scaling_known(self) -> bool:
+        """Whether it is told how values of 0..255 become the input."""
+        return self.takes_levels or self.preprocessing is not None
+
     def describe(self, layout: str = "nhwc") -> dict:
         """The part of an artifact's metadata that every format shares."""
         shape = list(self.shape)

@@ -1,6 +1,5 @@
 """What the user named: a `.keras` file, a run folder or an architecture; pictures."""
 
-import hashlib
 import os
 import zipfile
 from collections.abc import Sequence
@@ -14,14 +13,14 @@ from tyro.conf import Positional
 from export.model.choices import KINDS, PREPROCESS, TOP, check_choices
 from export.steps import step
 from keras_resnet.errors import InputError
+from keras_resnet.fingerprint import sha256
 
 if TYPE_CHECKING:
     import keras
 
     from export.model.signature import Signature
-    from keras_resnet.saving import Card
 
-MOST_PICTURES = 64  # read from a folder
+MOST_PICTURES = 64  # that a proof takes from a folder or a data set
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +69,13 @@ def load(flags: Flags) -> dict:
             or flags that no model can be exported with.
     """
     check_choices(flags.output, flags.top, flags.preprocess, flags.batch)
+    for name in ("images", "tolerance"):
+        value = getattr(flags, name)
+        if value is not None and not flags.verify:
+            raise InputError(
+                f"{name}={value} is for the proof, which --no-verify leaves out: leave "
+                "one of them out."
+            )
     if flags.any_size and (flags.input_size or flags.preprocess == "full"):
         raise InputError(
             "any_size is on, and input_size or preprocess='full' sets the network's "
@@ -110,14 +116,11 @@ def _load_file(path: Path, flags: Flags) -> dict:
         raise InputError(
             f"any_size is on, and {path.name} takes {height}x{width} only."
         )
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    origin = {"source": path.name, "sha256": sha256}
     return {
         "model": model,
         "images": images,
         "input_size": flags.input_size,
-        "origin": origin,
+        "origin": {"source": path.name, "sha256": sha256(path)},
     }
 
 
@@ -171,33 +174,6 @@ def draw_normalization(model: "keras.Model") -> None:
             variable.assign(generator.uniform(*ranges[variable.name], variable.shape))
 
 
-def describe_origin(card: "Card | None", named: dict | None = None) -> dict:
-    """Where the weights are from, for an artifact's metadata.
-
-    Args:
-        card: of the model.
-        named: what is known beside it: "source", "weights" and "sha256", or some.
-
-    Returns:
-        "source", the name of a file or an architecture; "weights", their name in the
-        catalogue, "random" or None; "sha256" of the file or None. Of a trained model
-        also "training": data set, recipe and epoch.
-    """
-    origin = dict.fromkeys(("source", "weights", "sha256"))
-    origin |= (card.origin if card else {}) | (named or {})
-    training = card.training if card else {}
-    if training:
-        recipe = training.get("recipe")
-        recipe = recipe.get("name") if isinstance(recipe, dict) else recipe
-        origin["weights"] = None
-        origin["training"] = {
-            "data": training.get("data"),
-            "recipe": recipe,
-            "epoch": training.get("epoch"),
-        }
-    return origin
-
-
 def prepare(
     model: "keras.Model", images: Any, verbose: bool, **options: Any
 ) -> tuple["Signature", Sequence[np.ndarray] | None]:
@@ -222,8 +198,8 @@ def real_images(
 
     Args:
         images: an array of that form; an .npz file that holds one as `images`; a
-            folder of pictures, of which the first 64 are resized and cropped to the
-            input's size, unless the signature does that; None if there are none.
+            folder of pictures, of which 64, evenly spread, are resized and cropped to
+            the input's size, unless the signature does that; None if there are none.
         signature: whose input they shall fit.
 
     Returns:
@@ -279,7 +255,8 @@ def _read_folder(folder: Path, signature: "Signature") -> Sequence[np.ndarray]:
     from keras_resnet.preprocessing import Preprocessing
 
     channels = signature.shape[-1]
-    paths = find_pictures([folder])[:MOST_PICTURES]
+    paths = find_pictures([folder])
+    paths = paths[:: -(-len(paths) // MOST_PICTURES)]  # of all classes, if in folders
     pictures = [read_picture(path, channels) for path in paths]
     if signature.preprocess == "full":
         return pictures

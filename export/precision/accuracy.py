@@ -56,7 +56,7 @@ def _ranked(outputs: dict[str, np.ndarray]) -> tuple[np.ndarray, bool]:
         return classes, classes.shape[1] == TOP
     (scores,) = outputs.values()
     if np.isnan(scores).any():
-        raise InputError("the lowered model gives NaN on pictures of this data set.")
+        raise InputError("the model gives NaN on pictures of this data set.")
     return np.argsort(-scores, axis=1, kind="stable")[:, :TOP], True
 
 

@@ -48,7 +48,7 @@ def lower(proto: onnx.ModelProto, kept: Iterable[str]) -> onnx.ModelProto:
             continue
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
-        for name in floats.intersection(node.input):
+        for name in (one for one in node.input if one in floats):
             if name in graph.constants:
                 tensors[name] = _rounded(graph.constants[name])
             elif _half(name) not in made:
@@ -57,7 +57,7 @@ def lower(proto: onnx.ModelProto, kept: Iterable[str]) -> onnx.ModelProto:
         copy.input[:] = [_half(n) if n in floats else n for n in node.input]
         copy.output[:] = [_half(n) if n in floats else n for n in node.output]
         nodes.append(copy)
-        for name in floats.intersection(node.output):
+        for name in (one for one in node.output if one in floats):
             made.add(_half(name))
             if name in wanted:
                 nodes.append(_cast(_half(name), name, TensorProto.FLOAT))

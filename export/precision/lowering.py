@@ -74,9 +74,9 @@ def lowering(
 
 def _int8(graph: Graph, plan: Plan, pictures: Pictures, verbose: bool) -> Lowering:
     form, names = FORMS[plan.precision], quantizable(graph)
-    roots = sorted(set(Writer(graph, form, names).roots.values()))
+    roots = list(dict.fromkeys(Writer(graph, form, names).roots.values()))
     batches = (images for images, _ in pictures.watched("calibrating", verbose))
-    ranges = measure(graph.proto, plan.layout, roots, batches, plan.method)
+    ranges = measure(graph.proto, plan.layout, roots, batches, plan.calibration_method)
 
     def build(kept):
         return Writer(graph, form, set(names) - kept).write(ranges)
@@ -91,7 +91,8 @@ def _record(
     return {
         "data": pictures and pictures.name,
         "images": pictures.count if pictures else 0,
-        "method": pictures and plan.method,
+        "method": pictures and plan.calibration_method,
+        "assumed": pictures and pictures.assumed,
         "activations": activations,
         "weights": kernels,
     }

@@ -1,7 +1,7 @@
 """Pictures of a data spec, as an exported file wants them at its input."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import floor
 from typing import TYPE_CHECKING
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from export.precision.plan import FEWEST, NO_DATA, Plan
+from export.precision.plan import CALIBRATED, FEWEST, NO_DATA, Plan
 from keras_resnet.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,11 +35,14 @@ class Pictures:
         name: the data spec.
         count: how many pictures.
         batches: a data set of these batches.
+        assumed: "mean" and "std" that they are normalised with, as training on this
+            data would do it, where nothing says what the weights expect; else None.
     """
 
     name: str
     count: int
     batches: "tf.data.Dataset"
+    assumed: dict[str, tuple[float, ...]] | None = None
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         import tensorflow as tf
@@ -51,6 +54,15 @@ class Pictures:
                 f"data={self.name!r} cannot be read: {error.message}"
             ) from error
 
+    def first(self, most: int) -> Sequence[np.ndarray]:
+        """So many images: one array, or a list where their sizes differ."""
+        found = []
+        for images, _ in self:
+            found += list(images[: most - len(found)])
+            if len(found) == most:
+                break
+        return np.stack(found) if len({one.shape for one in found}) == 1 else found
+
     def watched(self, name: str, verbose: bool) -> Iterator:
         """As iterating, with the progress on a terminal under this name."""
         hidden = None if verbose else True  # None: hidden where there is no terminal
@@ -61,13 +73,40 @@ class Pictures:
                 progress.update(len(images))
 
 
-def calibration_pictures(plan: Plan, signature: "Signature") -> Pictures:
-    """Training pictures, drawn in an order that is always the same.
+def pictures_of(
+    plan: Plan, signature: "Signature"
+) -> tuple[Pictures | None, Pictures | None]:
+    """Pictures to take ranges of, and pictures to measure the accuracy on.
+
+    The first are training pictures, drawn in an order that is always the same, and None
+    where the precision needs no ranges. The others are validation pictures, and None
+    where the accuracy is not measured.
 
     Raises:
-        InputError: no data is named or recorded; or they are too few, of one value,
-            or of another kind than the model takes.
+        InputError: no data is named or recorded; those to calibrate with are too few,
+            or of one value; or their classes, channels or size are not the model's.
     """
+    from keras_resnet.training.data import load
+
+    if plan.precision == "float32":
+        return None, None
+    specs = _calibrating(plan, signature), _judging(plan, signature)
+    loaded = {
+        spec: load(spec, data_dir=plan.data_dir)
+        for spec in dict.fromkeys(specs)
+        if spec is not None
+    }
+    calibrating, judging = map(loaded.get, specs)
+    return (
+        calibrating and _training_pictures(calibrating, plan, signature),
+        judging and _validation_pictures(judging, plan, signature),
+    )
+
+
+def _calibrating(plan: Plan, signature: "Signature") -> str | None:
+    """The data to take ranges of, if the precision needs any."""
+    if plan.precision not in CALIBRATED:
+        return None
     spec = plan.calibrate or _recorded(plan, signature)
     if spec is None:
         raise InputError(
@@ -75,32 +114,11 @@ def calibration_pictures(plan: Plan, signature: "Signature") -> Pictures:
             "model's card records no data set that is on this machine: name one with "
             "--calibrate, such as digits, cifar10 or folder:PATH."
         )
-    data = _load(spec, plan)
-    count = min(plan.calibration_images, data.train_examples)
-    if count < FEWEST:
-        raise InputError(
-            f"calibrate={spec!r} has {count} training pictures: {FEWEST} or more are "
-            "needed; hundreds are usual."
-        )
-    import tensorflow as tf
-
-    source = data.source.shuffled(tf.constant(SEED, tf.int64)).take(count)
-    pictures = Pictures(spec, count, _prepared(data, source, signature))
-    if not any(np.ptp(images, axis=(1, 2)).any() for images, _ in pictures):
-        raise InputError(
-            f"calibrate={spec!r}: each picture has one value everywhere, and ranges "
-            "cannot be taken from such."
-        )
-    return pictures
+    return spec
 
 
-def validation_pictures(plan: Plan, signature: "Signature") -> Pictures | None:
-    """Validation pictures of the model's classes; None where none shall be used.
-
-    Raises:
-        InputError: no data is named or recorded; or their classes, channels or size
-            are not the model's.
-    """
+def _judging(plan: Plan, signature: "Signature") -> str | None:
+    """The data to measure the accuracy on, if it shall and can be measured."""
     from export.model.choices import OF_CLASSES
 
     if signature.output not in OF_CLASSES:
@@ -119,18 +137,41 @@ def validation_pictures(plan: Plan, signature: "Signature") -> Pictures | None:
             "model's card records no data set that is on this machine: name one with "
             "--validate, or --validate none to leave the accuracy unmeasured."
         )
-    data = _load(spec, plan)
-    _check_classes(spec, data.labels, signature)
+    return spec
+
+
+def _training_pictures(data: "Data", plan: Plan, signature: "Signature") -> Pictures:
+    count = min(plan.calibration_images, data.train_examples)
+    if count < FEWEST:
+        raise InputError(
+            f"calibrate={data.name!r} has {count} training pictures: {FEWEST} or more "
+            "are needed; hundreds are usual."
+        )
+    import tensorflow as tf
+
+    source = data.source.shuffled(tf.constant(SEED, tf.int64)).take(count)
+    pictures = _pictures(data, source, count, signature)
+    if not any(np.ptp(images, axis=(1, 2)).any() for images, _ in pictures):
+        raise InputError(
+            f"calibrate={data.name!r}: each picture has one value everywhere, and "
+            "ranges cannot be taken from such."
+        )
+    return pictures
+
+
+def _validation_pictures(data: "Data", plan: Plan, signature: "Signature") -> Pictures:
+    _check_classes(data.name, data.labels, signature)
     count = data.validation_examples
     count = min(plan.validation_images or count, count)
     source = data.source.validation.take(count)
-    return Pictures(spec, count, _prepared(data, source, signature))
+    return _pictures(data, source, count, signature)
 
 
-def _load(spec: str, plan: Plan) -> "Data":
-    from keras_resnet.training import data
-
-    return data.load(spec, data_dir=plan.data_dir)
+def _pictures(data: "Data", source, count: int, signature: "Signature") -> Pictures:
+    assumed = None
+    if not signature.scaling_known:
+        assumed = {"mean": data.preprocessing.mean, "std": data.preprocessing.std}
+    return Pictures(data.name, count, _prepared(data, source, signature), assumed)
 
 
 def _recorded(plan: Plan, signature: "Signature") -> str | None:
@@ -188,7 +229,7 @@ def _prepared(data: "Data", source, signature: "Signature") -> "tf.data.Dataset"
         return _resized(picture[None], record)[0], label
 
     def entering(images, labels):
-        if signature.preprocess == "none":
+        if not signature.takes_levels:
             images = record.normalize(images)
         return tf.cast(images, signature.dtype), labels
 

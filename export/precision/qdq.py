@@ -65,7 +65,7 @@ class Writer:
         """
         self.scales = {
             root: scale_of(*ranges[root], self.form.dtype)
-            for root in set(self.roots.values())
+            for root in dict.fromkeys(self.roots.values())
         }
         self.nodes, self.tensors = [], []
         self.renamed = {}  # inputs of the graph, which keep their names

@@ -2,23 +2,15 @@
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import onnx
 
 from export.precision.accuracy import AccuracyError, drop, evaluate
 from export.precision.lowering import Lowering, lowering
-from export.precision.pictures import (
-    Pictures,
-    calibration_pictures,
-    validation_pictures,
-)
-from export.precision.plan import CALIBRATED, Plan
+from export.precision.pictures import Pictures
+from export.precision.plan import Plan
 from export.precision.running import runner
 from export.precision.sensitivity import fewest, rank
-
-if TYPE_CHECKING:
-    from export.model.signature import Signature
 
 SPARED = 0.5  # largest share of the nodes that may stay in float32
 PROBES = 8  # batches of pictures that the sensitivity is measured on
@@ -30,10 +22,13 @@ class Reduced:
 
     Attributes:
         proto: the model.
-        calibration: data, images, method, activations, weights, and kept_in_float,
-            the names of the nodes that were spared.
-        accuracy: data, images, float32 and exported (top1 and top5), drop_points and
-            max_drop; None where it was not measured.
+        calibration: data, images, method, assumed (the mean and std that nobody told),
+            activations, weights, and kept_in_float, the names of the nodes that were
+            spared.
+        accuracy: data, images, float32 and exported (top1 and top5), drop_points,
+            max_drop, and chosen_on_these: whether the nodes to spare were chosen on
+            these same pictures, so that others may show a larger drop; None where it
+            was not measured.
     """
 
     proto: onnx.ModelProto
@@ -42,28 +37,35 @@ class Reduced:
 
 
 def reduce(
-    proto: onnx.ModelProto, signature: "Signature", plan: Plan, verbose: bool = False
+    proto: onnx.ModelProto,
+    plan: Plan,
+    calibration: Pictures | None,
+    judges: Pictures | None,
+    verbose: bool = False,
 ) -> Reduced:
     """Lowers the precision of a model, and measures what that costs.
 
     Where more than `plan.max_drop` points of top-1 are lost, the nodes that add most
-    noise to the output stay in float32, as few as are needed.
+    noise to the output stay in float32, as few as are needed. That choice is made on
+    the pictures that the accuracy is reported of, and the record says so.
 
     Args:
-        proto: in float32, of the signature, with input and outputs named as there.
-        signature: what the file takes and gives.
+        proto: in float32, as `convert` gives it.
         plan: what is wanted.
+        calibration, judges: as `pictures_of` gives them.
         verbose: show the progress and the findings.
 
     Raises:
         InputError: the pictures or the model cannot be used.
         AccuracyError: half of the nodes in float32 are not enough.
     """
-    judges = validation_pictures(plan, signature)
-    pictures = None
-    if plan.precision in CALIBRATED:
-        pictures = calibration_pictures(plan, signature)
-    made = lowering(proto, plan, pictures, verbose)
+    own = judges or calibration
+    if verbose and own and own.assumed:
+        print(
+            "nothing says how pictures are normalised: they are as training on "
+            f"{own.name!r} does it"
+        )
+    made = lowering(proto, plan, calibration, verbose)
     kept, accuracy = frozenset(), None
     if judges is None:
         lowered = made.build(kept)
@@ -71,7 +73,7 @@ def reduce(
             print("accuracy not measured")
     else:
         search = Search(proto, made, judges, plan, verbose)
-        kept = search.run(pictures or judges)
+        kept = search.run(calibration or judges)
         lowered, accuracy = made.build(kept), search.record(kept)
     names = [name for name in made.names if name in kept]
     return Reduced(lowered, made.record | {"kept_in_float": names}, accuracy)
@@ -136,6 +138,7 @@ class Search:
             f"top-1 on {exact['images']} pictures of {self.judges.name}: "
             f"{exact['top1']:.2%} in float32, {lowered['top1']:.2%} in "
             f"{self.plan.precision}, {len(kept)} layers kept in float32"
+            f"{', chosen on these pictures' if kept else ''}"
         )
         return {
             "data": self.judges.name,
@@ -144,6 +147,7 @@ class Search:
             "exported": {top: lowered[top] for top in ("top1", "top5")},
             "drop_points": self.lost(kept),
             "max_drop": self.plan.max_drop,
+            "chosen_on_these": bool(kept),
         }
 
     def _evaluate(self, proto: onnx.ModelProto, name: str) -> dict:

@@ -47,12 +47,12 @@ def probes(
     generator = np.random.default_rng(SEED + 1)
     extremes = {"zeros": np.zeros((1, *shape))}
     white = np.full((1, *shape), 255, "uint8")
-    if _is_integer(signature):
+    if signature.takes_levels:
         extremes["largest"] = white
         extremes["dark"] = generator.integers(0, 32, (EXTREME, *shape))
         extremes["bright"] = generator.integers(224, 256, (EXTREME, *shape))
     else:
-        known = signature.preprocessing is not None
+        known = signature.scaling_known
         largest = entering(signature, white) if known else white / 255 * LARGEST
         extremes["largest"] = largest
         normal = generator.normal(size=(EXTREME, *shape))
@@ -77,19 +77,15 @@ def entering(signature: "Signature", pictures: np.ndarray) -> np.ndarray:
     """Pictures of 0..255 as the signature's input; as they are if nothing says how, or
     if they are floating-point numbers and so prepared already."""
     levels = pictures.dtype == np.uint8
-    if levels and signature.preprocessing and signature.preprocess == "none":
+    if levels and signature.preprocessing and not signature.takes_levels:
         pictures = np.asarray(signature.preprocessing.normalize(pictures))
     return pictures.astype(signature.dtype)
-
-
-def _is_integer(signature: "Signature") -> bool:
-    return np.issubdtype(np.dtype(signature.dtype), np.integer)
 
 
 def _noise(signature: "Signature", size: tuple[int, int]) -> np.ndarray:
     generator = np.random.default_rng(SEED)
     shape = (RANDOM, *size, signature.shape[-1])
-    if _is_integer(signature):
+    if signature.takes_levels:
         return generator.integers(0, 256, shape).astype(signature.dtype)
     return generator.normal(size=shape).astype(signature.dtype)
 

@@ -13,18 +13,18 @@ TensorRT were not run on a GPU.
 - NUM_STREAMS and PERFORMANCE_HINT (OpenVINO) serve several callers at a time.
 """
 
-import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from keras_resnet.errors import InputError, closest
+from keras_resnet.fingerprint import sha256
 
 # What a session has arguments for (providers, threads, spinning, tf32, precision) is
 # not among them: two ways to say a thing can contradict each other.
 KNOWN = {
     "cuda": (
-        *("prefer_nhwc", "fuse_conv_bias", "enable_cuda_graph", "device_id"),
+        *("prefer_nhwc", "fuse_conv_bias", "enable_cuda_graph"),
         *("cudnn_conv_algo_search", "cudnn_conv_use_max_workspace"),
         *("cudnn_conv1d_pad_to_nc1d", "gpu_mem_limit", "arena_extend_strategy"),
         *("do_copy_in_default_stream", "use_ep_level_unified_stream"),
@@ -59,6 +59,7 @@ KNOWN = {
 }
 # They name places to write to: a caller may give them, a file of settings may not.
 PLACES = frozenset({"trt_engine_cache_path", "trt_timing_cache_path", "CACHE_DIR"})
+LONGEST = 1000  # characters of a value; onnxruntime itself fails at 8192
 
 
 def sorted_options(
@@ -67,7 +68,7 @@ def sorted_options(
     """The options of each of the providers, "cpu" being the session's own.
 
     Raises:
-        InputError: an option that none of them has, or that is no text.
+        InputError: an option that none of them has, or that is no short text.
     """
     owners = {
         name: owner for owner in {*providers, "cpu"} for name in KNOWN.get(owner, ())
@@ -79,8 +80,11 @@ def sorted_options(
                 f"options: {', '.join(providers)} have no option {name!r}."
                 f"{closest(name, owners)} Accepted are {', '.join(sorted(owners))}."
             )
-        if not isinstance(value, str):
-            raise InputError(f"options: {name}={value!r}; text is accepted, as '1'.")
+        if not isinstance(value, str) or len(value) > LONGEST:
+            raise InputError(
+                f"options: {name}={repr(value)[:LONGEST]}; text is accepted, as '1', "
+                f"of up to {LONGEST} characters."
+            )
         found[owners[name]][name] = value
     return found
 
@@ -100,7 +104,7 @@ def cuda_options(tf32: bool = False) -> dict[str, str]:
 
 
 def tensorrt_options(
-    path: Path, input_name: str, largest_input: Sequence[int]
+    path: Path, input_name: str, largest_input: Sequence[int], least: int = 1
 ) -> dict[str, str]:
     """Options of the TensorRT provider: one engine for all batches, and caches.
 
@@ -108,28 +112,26 @@ def tensorrt_options(
     #18272). Engines and kernel timings are kept in
     `$XDG_CACHE_HOME/keras_resnet/tensorrt` (default `~/.cache`), in a folder a file:
     onnxruntime finds engines by the graph's structure and would serve those of
-    other weights.
+    other weights (those outside the file are named in it after what they are).
 
     Args:
         path: of the ONNX file.
         input_name: of the model.
-        largest_input: the shape that the engine is tuned for, (N, H, W, C); it
-            serves batches of 1 to N.
+        largest_input: the shape that the engine is tuned for, (N, H, W, C).
+        least: the smallest batch that it serves too.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     cache = cache / "keras_resnet" / "tensorrt"
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     batch, *picture = largest_input
     smallest, largest = (
-        f"{input_name}:{'x'.join(map(str, [n, *picture]))}" for n in (1, batch)
+        f"{input_name}:{'x'.join(map(str, [n, *picture]))}" for n in (least, batch)
     )
     return {
         "trt_profile_min_shapes": smallest,
         "trt_profile_opt_shapes": largest,
         "trt_profile_max_shapes": largest,
         "trt_engine_cache_enable": "1",
-        "trt_engine_cache_path": str(cache / digest[:16]),
+        "trt_engine_cache_path": str(cache / sha256(path)[:16]),
         "trt_timing_cache_enable": "1",
         "trt_timing_cache_path": str(cache),
     }

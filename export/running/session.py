@@ -136,20 +136,27 @@ class Session:
         is the computation's, without the copies between host and device.
 
         Raises:
-            InputError: the dtype or the shape is not the file's.
+            InputError: the dtype or the shape is not the file's; here or in a call,
+                memory is too small, or onnxruntime fails.
         """
         self._check(images)
         on_gpu = self.providers[0] in (full_name("cuda"), full_name("tensorrt"))
         place = "cuda" if on_gpu else "cpu"
         binding = self._session.io_binding()
-        on_device = ort.OrtValue.ortvalue_from_numpy(images, place, 0)
+        try:
+            on_device = ort.OrtValue.ortvalue_from_numpy(images, place, 0)
+        except Exception as error:  # onnxruntime's errors have no base class
+            raise cannot_run(self.path, images, error) from error
         binding.bind_ortvalue_input(self.input_name, on_device)
         for name in self.output_names:
             binding.bind_output(name, place, 0)
 
         def run_bound():
-            self._session.run_with_iobinding(binding)
-            binding.synchronize_outputs()
+            try:
+                self._session.run_with_iobinding(binding)
+                binding.synchronize_outputs()
+            except Exception as error:
+                raise cannot_run(self.path, images, error) from error
             return self._as_asked(binding.get_outputs())
 
         return run_bound
@@ -179,7 +186,7 @@ class Session:
         if providers != "auto" and self.missing:
             name, why = next(iter(self.missing.items()))
             raise InputError(f"provider {name!r} did not load: {why}.")
-        if "openvino" in names and {*names} - {"openvino", "cpu"}:
+        if "openvino" in names and names not in (["openvino"], ["openvino", "cpu"]):
             raise InputError(
                 f"providers: {', '.join(names)}; openvino goes alone or before cpu."
             )
@@ -216,13 +223,14 @@ class Session:
 
     def _tensorrt_options(self, largest_input: Sequence[int | None] | None) -> dict:
         glance = Session(self.path, "cpu")
+        fixed, *_ = glance.input_shape
         batch, *picture = _filled(largest_input, glance.input_shape)
         shape = (batch or ENGINE_BATCH, *picture)
         if None in shape:
             raise InputError(
                 f"{self.path} takes images of any size: TensorRT needs largest_input."
             )
-        return tensorrt_options(self.path, glance.input_name, shape)
+        return tensorrt_options(self.path, glance.input_name, shape, fixed or 1)
 
 
 def _existing_file(path: str | os.PathLike) -> Path:

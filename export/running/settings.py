@@ -125,10 +125,13 @@ def read_settings(source: str | os.PathLike, path: str | os.PathLike) -> Setting
         InputError: no such file, not what `write_settings` writes, or made for
             another file, machine or onnxruntime.
     """
+    source = Path(source)
     try:
-        if (size := Path(source).stat().st_size) > MOST_BYTES:
+        if not source.is_file():  # of a pipe or a device one might read for ever
+            raise ValueError("there is no such file")
+        if (size := source.stat().st_size) > MOST_BYTES:
             raise ValueError(f"{size} bytes, {MOST_BYTES} are read")
-        record = json.loads(Path(source).read_text(encoding="utf-8"))
+        record = json.loads(source.read_text(encoding="utf-8"))
         settings = Settings.from_json(record["settings"])
         bound = dict(record["conditions"])
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:

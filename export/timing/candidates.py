@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,14 @@ from export.running.providers import AUTO, provider_names, short_name, why_not
 from export.running.session import Session
 from export.timing.coldstart import measure_cold
 from export.timing.measure import Candidate
+from export.timing.tables import MOST, names_of_files
 from keras_resnet.errors import InputError
 from keras_resnet.fingerprint import sha256
 
 ON_DEVICE = ("cuda", "tensorrt")  # where copies between host and device take time
 # As asked for; the providers, best first, or "auto"; OpenVINO's precision.
 Stack = tuple[str, list[str] | str, str | None]
+LOWER = {"bfloat16", "float16"}  # precisions that a provider may choose by itself
 SETS = ("real", "noise")  # of images in a file's proof, the most telling first
 
 
@@ -30,13 +31,15 @@ class Case:
 
     Attributes:
         path: of the file.
-        label: the provider as it was asked for.
+        name: of the file, unlike that of every other.
+        provider: as it was asked for.
         options: of `Session`.
         inputs: images of each batch, the smallest first.
     """
 
     path: Path
-    label: str
+    name: str
+    provider: str
     options: dict[str, Any]
     inputs: list[np.ndarray]
 
@@ -60,13 +63,16 @@ def cases_of(
         InputError: a file, a provider or a size that cannot be used.
     """
     stacks = _stacks(providers)
+    paths = list(dict.fromkeys(paths))
+    names = dict(zip(paths, names_of_files(paths), strict=True))
     inputs = {path: _inputs(path, batch_sizes, input_size) for path in paths}
     return [
         Case(
             path,
+            names[path],
             label,
             {
-                "providers": names,
+                "providers": stack,
                 "threads": count,
                 "precision": precision,
                 "largest_input": list(inputs[path][-1].shape),
@@ -74,8 +80,8 @@ def cases_of(
             },
             inputs[path],
         )
-        for path, (label, names, precision), count in itertools.product(
-            paths, stacks, threads or [None]
+        for path, (label, stack, precision), count in itertools.product(
+            paths, stacks, dict.fromkeys(threads or [None])
         )
     ]
 
@@ -127,7 +133,7 @@ def _stacks(providers: Sequence[str]) -> list[Stack]:
         loading = [name for name, why in reasons.items() if not why]
         tails = (loading[i:] for i in range(len(loading)))
         stacks += [("+".join(names), names, None) for names in tails]
-    return stacks
+    return list({label: (label, *rest) for label, *rest in stacks}.values())
 
 
 def parse_stack(text: str) -> Stack:
@@ -190,8 +196,17 @@ def picture_shape(session: Session, input_size: Sequence[int]) -> list[int]:
 
 
 def random_images(count: int, picture: Sequence[int], dtype: np.dtype) -> np.ndarray:
-    """`count` pictures, uniform from 0 to 255, always the same."""
-    images = np.random.default_rng(0).random((count, *picture), np.float32)
+    """`count` pictures, uniform from 0 to 255, always the same.
+
+    Raises:
+        InputError: memory does not hold them.
+    """
+    try:
+        images = np.random.default_rng(0).random((count, *picture), np.float32)
+    except (MemoryError, ValueError) as error:
+        raise InputError(
+            f"out of memory with {count} images of {tuple(picture)}: {error}."
+        ) from error
     images *= 255
     return images.astype(dtype, copy=False)
 
@@ -205,8 +220,8 @@ def _candidates(case: Case, facts: dict[str, Any]) -> list[Candidate]:
     session = Session(case.path, **case.options)
     ran = facts["ran_provider"], facts["ran_precision"]
     labels = {
-        "model": case.path.stem,
-        "provider": case.label,
+        "model": case.name,
+        "provider": case.provider,
         "ran": " ".join(filter(None, ran)),
         "threads": case.options["threads"] or "default",
         "timing": "host",
@@ -223,7 +238,11 @@ def _candidates(case: Case, facts: dict[str, Any]) -> list[Candidate]:
 
 def model_facts(session: Session) -> dict[str, Any]:
     """What a row says of its file and session beside the numbers."""
-    metadata = session.metadata
+    metadata, ran = session.metadata, session.ran
+    precision = _told(metadata, str, "precision")
+    # What the exporter measured says nothing of a run in a lower precision.
+    computed = {*ran["precisions"], *ran["others"]}
+    proven = {} if (LOWER & computed) - {precision} else metadata
     return {
         "file": str(session.path),
         "bytes": session.path.stat().st_size,
@@ -232,11 +251,11 @@ def model_facts(session: Session) -> dict[str, Any]:
         "input_dtype": str(session.input_dtype),
         "loaded": [short_name(name) for name in session.providers],
         "architecture": _told(metadata, str, "architecture"),
-        "file_precision": _told(metadata, str, "precision"),
-        "top1": _told(metadata, float | int, "accuracy", "exported", "top1"),
-        "accuracy_data": _told(metadata, str, "accuracy", "data"),
-        "snr_db": _snr(metadata),
-        **{f"ran_{name}": value for name, value in session.ran.items()},
+        "file_precision": precision,
+        "top1": _told(proven, float | int, "accuracy", "exported", "top1"),
+        "accuracy_data": _told(proven, str, "accuracy", "data"),
+        "snr_db": _snr(proven),
+        **{f"ran_{name}": value for name, value in ran.items()},
         # A thousand names of classes tell nothing of a latency.
         "metadata": {k: v for k, v in metadata.items() if k != "labels"},
     }
@@ -255,7 +274,7 @@ def _told(metadata: Any, kind: type, *keys: str) -> Any:
     for key in keys:
         metadata = metadata.get(key) if isinstance(metadata, dict) else None
     fits = isinstance(metadata, kind) and not isinstance(metadata, bool)
-    return metadata if fits and (kind is str or math.isfinite(metadata)) else None
+    return metadata if fits and (kind is str or abs(metadata) <= MOST) else None
 
 
 def require(provider: str | None, descriptions: Sequence[dict[str, Any]]) -> None:

@@ -20,6 +20,7 @@ from export.timing.picture import (
     printable,
     scale_milliseconds,
 )
+from export.timing.tables import number_of
 
 Row = dict[str, Any]
 
@@ -70,7 +71,7 @@ def accurate(rows: Sequence[Row]) -> list[Row]:
     first = [row for row in host if row["batch"] == min(one["batch"] for one in host)]
     qualities = (("top1", 100, "top-1 %"), ("snr_db", 1, "SNR to float32 Keras, dB"))
     for name, times, unit in qualities:
-        known = [row for row in first if isinstance(row.get(name), int | float)]
+        known = [row for row in first if number_of(row, name) is not None]
         if known:
             return [
                 {
@@ -91,9 +92,7 @@ def with_samples(rows: Sequence[Row]) -> list[Row]:
 
 def with_speed(rows: Sequence[Row]) -> list[Row]:
     known = (row for row in rows if row["batch"])
-    return [
-        row for row in known if isinstance(row.get("images_per_second"), int | float)
-    ]
+    return [row for row in known if number_of(row, "images_per_second") is not None]
 
 
 def _svg(title: str, draw: Callable) -> str:

@@ -39,17 +39,17 @@ class Meter:
 
 def _packages() -> tuple[dict[str, Callable[[], float]], str]:
     """A counter for each processor package, or why there is none."""
-    # intel-rapl:0 is a package; intel-rapl:0:0 a part of it.
-    zones = [zone for zone in POWERCAP.glob("*:*") if zone.name.count(":") == 1]
-    if not zones:
-        return {}, f"no processor's counter under {POWERCAP}"
+    # intel-rapl:0:0 is a part of intel-rapl:0; intel-rapl-mmio:0 counts the same again,
+    # and so does the zone of the whole platform, psys.
+    found = {}
     try:
-        return {
-            f"{zone.name} {(zone / 'name').read_text().strip()}": _wrapping(zone)
-            for zone in sorted(zones)
-        }, ""
+        for zone in sorted(POWERCAP.glob("intel-rapl:*")):
+            name = (zone / "name").read_text().strip()
+            if name.startswith("package"):
+                found[f"{zone.name} {name}"] = _wrapping(zone)
     except OSError as error:
         return {}, f"{error.filename} cannot be read: {error.strerror}"
+    return found, "" if found else f"no processor's counter under {POWERCAP}"
 
 
 def _wrapping(zone: Path) -> Callable[[], float]:

@@ -49,6 +49,9 @@ def judge(
     Args:
         plain, other: by name, (N, ...).
         labels: the right class of each picture, if they are known.
+
+    Raises:
+        InputError: no output is of floating point.
     """
     drop, agreement = None, None
     expected, found = _best(plain), _best(other)
@@ -57,6 +60,8 @@ def judge(
         if labels is not None:
             drop = float(100 * (np.mean(expected == labels) - np.mean(found == labels)))
     names = [name for name, one in plain.items() if one.dtype.kind == "f"]
+    if not names:
+        raise InputError(f"outputs {', '.join(plain)}: none is of floating point.")
     return Judgement(
         images=len(plain[names[0]]),
         snr_db=min(_decibels(name, plain[name], other[name]) for name in names),

@@ -6,7 +6,6 @@ round, medians are compared, and blocks in which other processes were busy are
 marked and counted.
 
     rows = measure([Candidate({"model": "a"}, 1, run_a), Candidate(...)])
-    print(table(rows))
 """
 
 import math
@@ -20,6 +19,8 @@ from typing import Any
 import numpy as np
 import psutil
 from tqdm import tqdm
+
+from keras_resnet.errors import InputError
 
 BLOCK_SECONDS = 0.5  # long enough to read the kernel's 10 ms clock of processor time
 BLOCK_CALLS = 3
@@ -63,14 +64,13 @@ class Candidate:
         self.call()
         times: list[float] = []
         energy = meter()
-        others, start = others_seconds(), time.perf_counter()
+        others_share, start = watch_others(), time.perf_counter()
         while time.perf_counter() - start < BLOCK_SECONDS or len(times) < BLOCK_CALLS:
             self.before()
             begin = time.perf_counter()
             self.call()
             times.append(time.perf_counter() - begin)
-        available = (time.perf_counter() - start) * os.cpu_count()
-        contended = others_seconds() - others > CONTENDED * available
+        contended = others_share() > CONTENDED
         used = None if energy is None else meter() - energy
         return times, contended, used
 
@@ -127,7 +127,15 @@ def measure(
     Returns:
         A row for each candidate: `Candidate.row`. What was measured stays with the
         candidates also where this is interrupted.
+
+    Raises:
+        InputError: min_seconds or min_repetitions is not above 0.
     """
+    if not (min_seconds > 0 and min_repetitions > 0):
+        raise InputError(
+            f"min_seconds={min_seconds}, min_repetitions={min_repetitions}: numbers "
+            "above 0 are accepted."
+        )
     order = random.Random(seed)
     for candidate in tqdm(candidates, desc="warming up", leave=False):
         end = time.perf_counter() + warmup_seconds
@@ -150,11 +158,29 @@ def measure(
     return [candidate.row() for candidate in candidates]
 
 
-def others_seconds() -> float:
+def watch_others(ours: Sequence[int] = ()) -> Callable[[], float]:
+    """A function that tells what share of the processors' time others have had since.
+
+    Args:
+        ours: ids of processes that belong to the measurement, beside this one.
+    """
+    before, start = _others_seconds(ours), time.perf_counter()
+
+    def share() -> float:
+        available = (time.perf_counter() - start) * os.cpu_count()
+        return (_others_seconds(ours) - before) / available
+
+    return share
+
+
+def _others_seconds(ours: Sequence[int]) -> float:
     """Processor seconds that others had since the start: processes, other guests."""
-    machine, own = psutil.cpu_times(), psutil.Process().cpu_times()
+    machine = psutil.cpu_times()
     kinds = ("user", "nice", "system", "irq", "softirq", "steal")
-    return sum(getattr(machine, kind, 0) for kind in kinds) - own.user - own.system
+    processes = [psutil.Process(), *map(psutil.Process, ours)]
+    own = [process.cpu_times() for process in processes]
+    busy = sum(getattr(machine, kind, 0) for kind in kinds)
+    return busy - sum(one.user + one.system for one in own)
 
 
 def statistics(
@@ -167,9 +193,9 @@ def statistics(
         batch: images a call, or None.
 
     Returns:
-        `n` calls; `p50_ms`, `p90_ms`, `p95_ms`, `p99_ms`, `mean_ms`, `std_ms`,
-        `min_ms` and `max_ms` over all of them; `images_per_second`, from the mean;
-        `contended`, how many of the calls fell into contended blocks;
+        `n` calls; `p50_ms`, `p90_ms`, `p95_ms`, `p99_ms`, `mean_ms`, `min_ms`,
+        `max_ms` and `std_ms` (None of one call) over all of them; `images_per_second`,
+        from the mean; `contended`, how many of the calls fell into contended blocks;
         `quiet_p50_ms`, the median of the others (None without others);
         `rounds_p50_ms`, each round's median; `uncertain`, the percentiles that want
         more samples; `samples_ms`, each round's calls, to 4 digits, and
@@ -179,13 +205,13 @@ def statistics(
     quiet = [one * 1e3 for block, contended in blocks if not contended for one in block]
     values = {f"p{p}_ms": np.percentile(times, p) for p in PERCENTILES} | {
         "mean_ms": times.mean(),
-        "std_ms": times.std(ddof=1),
         "min_ms": times.min(),
         "max_ms": times.max(),
     }
     return {
         "n": len(times),
         **{name: round(float(value), 4) for name, value in values.items()},
+        "std_ms": round(float(times.std(ddof=1)), 4) if len(times) > 1 else None,
         "images_per_second": round(batch * 1e3 / times.mean(), 2) if batch else None,
         "contended": len(times) - len(quiet),
         "quiet_p50_ms": round(float(np.median(quiet)), 4) if quiet else None,
@@ -211,53 +237,3 @@ def samples_for(percentile: float, confidence: float = 0.99) -> int:
     while math.log1p(n * (1 - p) / p) + n * math.log(p) > math.log(1 - confidence):
         n += 1
     return n
-
-
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows as aligned text, with what is uncertain or contended said below."""
-    labels = list(rows[0])[: list(rows[0]).index("n")]
-    labels = [one for one in labels if any(row[one] is not None for row in rows)]
-    measured = [f"p{p}" for p in PERCENTILES] + ["mean", "std", "min", "max"]
-    cells = [[*labels, *measured, "n", "images/s", "contended", "quiet p50"]]
-    for row in rows:
-        marked = [
-            f"{row[f'{name}_ms']:.3f}{'?' if name in row['uncertain'] else ''}"
-            for name in measured
-        ]
-        share, quiet = row["contended"] / row["n"], row["quiet_p50_ms"]
-        speed = row["images_per_second"]
-        cells.append(
-            [str(row[label]) for label in labels]
-            + [*marked, str(row["n"]), f"{speed:.1f}" if speed else "-"]
-            + [f"{share:.0%}", f"{quiet:.3f}" if quiet else "-"]
-        )
-    return "\n".join([align(cells, len(labels) - 1), *remarks(rows)])
-
-
-def align(cells: Sequence[Sequence[str]], left: int) -> str:
-    """Lines of texts in columns, the first `left` to the left, the others right."""
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = []
-    for line in cells:
-        texts = (
-            text.ljust(width) if i < left else text.rjust(width)
-            for i, (text, width) in enumerate(zip(line, widths, strict=True))
-        )
-        lines.append("  ".join(texts).rstrip())
-    return "\n".join(lines)
-
-
-def remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """What is to be known of the numbers: units, too few samples, contention."""
-    said = ["milliseconds a call; images/s from the mean"]
-    uncertain = sorted({name for row in rows for name in row["uncertain"]})
-    if uncertain:
-        wants = ", ".join(f"{p} wants {samples_for(float(p[1:]))}" for p in uncertain)
-        said.append(f"warning: ? marks a percentile of too few calls: {wants}")
-    contended = sum(row["contended"] for row in rows)
-    if contended:
-        said.append(
-            f"warning: {contended} of {sum(row['n'] for row in rows)} calls ran while "
-            f"other processes had over {CONTENDED:.0%} of the processor"
-        )
-    return said

@@ -1,11 +1,20 @@
 """Measured rows as tables of text: for a terminal, for Markdown, for a page."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from export.timing.measure import PERCENTILES, align, remarks
+from export.timing.measure import CONTENDED, PERCENTILES, samples_for
 
 Row = dict[str, Any]
+MOST = 1e15  # no number that is told of a measurement is larger
+
+
+def number_of(row: Row, name: str) -> float | None:
+    """What a row tells, if that is a number."""
+    value = row.get(name)
+    fits = isinstance(value, int | float) and abs(value) <= MOST
+    return float(value) if fits else None
 
 
 def _marked(name: str) -> Callable[[Row], str]:
@@ -17,8 +26,8 @@ def _number(name: str, digits: int, times: int = 1) -> Callable[[Row], str]:
     """Empty where there is no number to be told."""
 
     def text(row: Row) -> str:
-        value = row.get(name)
-        return f"{value * times:.{digits}f}" if isinstance(value, int | float) else ""
+        value = number_of(row, name)
+        return "" if value is None else f"{value * times:.{digits}f}"
 
     return text
 
@@ -31,6 +40,9 @@ TIMES = {
     "contended": lambda row: f"{row['contended'] / row['n']:.0%}",
     "quiet p50 ms": _number("quiet_p50_ms", 3),
 }
+SPREAD = {
+    f"{name} ms": _number(f"{name}_ms", 3) for name in ("mean", "std", "min", "max")
+}
 COLD = {
     "load ms": _number("load_ms", 1),
     "first run ms": _number("first_run_ms", 1),
@@ -42,6 +54,12 @@ REST = {
     "top-1 %": _number("top1", 2, 100),
     "SNR dB": _number("snr_db", 1),
 }
+
+
+def names_of_files(paths: Sequence[Path]) -> list[str]:
+    """Their names without the suffix; the whole paths where two are alike."""
+    stems = [path.stem for path in paths]
+    return stems if len({*stems}) == len(stems) else [str(path) for path in paths]
 
 
 def labels_of(rows: Sequence[Row]) -> list[str]:
@@ -66,11 +84,32 @@ def cells(
     return [*labels, *texts], lines
 
 
+def table(rows: Sequence[Row]) -> str:
+    """The times as aligned text, with what is uncertain or contended said below."""
+    return "\n".join([_aligned(rows, TIMES | SPREAD), *remarks(rows)])
+
+
 def cold_table(rows: Sequence[Row]) -> str:
     """Cold start, energy and accuracy as aligned text; "" where none is known."""
-    headings, lines = cells(rows, COLD | REST)
-    left = len(labels_of(rows))
-    return align([headings, *lines], left - 1) if len(headings) > left else ""
+    columns = COLD | REST
+    known = any(text(row) for row in rows for text in columns.values())
+    return _aligned(rows, columns) if known else ""
+
+
+def _aligned(rows: Sequence[Row], columns: dict[str, Callable[[Row], str]]) -> str:
+    """Labels to the left, but for the batch, and numbers to the right."""
+    headings, lines = cells(rows, columns)
+    texts = [headings, *lines]
+    left = sum(label != "batch" for label in labels_of(rows))
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    padded = [
+        [
+            text.ljust(width) if i < left else text.rjust(width)
+            for i, (text, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        for line in texts
+    ]
+    return "\n".join("  ".join(line).rstrip() for line in padded)
 
 
 def conditions(machine: Row) -> list[tuple[str, str]]:
@@ -86,6 +125,22 @@ def conditions(machine: Row) -> list[tuple[str, str]]:
     ]
 
 
+def remarks(rows: Sequence[Row]) -> list[str]:
+    """What is to be known of the times: units, too few calls, contention."""
+    said = ["milliseconds a call; images/s from the mean"]
+    uncertain = [p for p in PERCENTILES if any(f"p{p}" in r["uncertain"] for r in rows)]
+    if uncertain:
+        wants = ", ".join(f"p{p} wants {samples_for(p)}" for p in uncertain)
+        said.append(f"warning: ? marks a percentile of too few calls: {wants}")
+    contended = sum(row["contended"] for row in rows)
+    if contended:
+        said.append(
+            f"warning: {contended} of {sum(row['n'] for row in rows)} calls ran while "
+            f"other processes had over {CONTENDED:.0%} of the processor"
+        )
+    return said
+
+
 def all_remarks(rows: Sequence[Row]) -> list[str]:
     """What is to be known of the numbers, those of cold starts and energy included."""
     said = remarks(rows)
@@ -99,8 +154,8 @@ def all_remarks(rows: Sequence[Row]) -> list[str]:
         )
     if any(row.get("top1") or row.get("snr_db") for row in rows):
         said.append(
-            "top-1 and SNR are what the exporter measured and wrote into the file, in "
-            "the file's own precision; a provider that computes in another may differ"
+            "top-1 and SNR are what the exporter measured and wrote into the file; a "
+            "row that computes in a lower precision than the file's has none"
         )
     if any(row.get("joules_per_image") for row in rows):
         said.append("J/image: of all that the counters see, the idle machine included")
@@ -111,15 +166,14 @@ def all_remarks(rows: Sequence[Row]) -> list[str]:
 
 def markdown(rows: Sequence[Row], machine: Row) -> str:
     """A table ready to paste, with its remarks and conditions."""
-    headings, lines = cells(rows, TIMES | COLD | REST)
+    headings, texts = cells(rows, TIMES | COLD | REST)
     left = len(labels_of(rows))
     rule = ["---" if i < left else "---:" for i in range(len(headings))]
-    texts = [headings, *lines]
-    table = [f"| {' | '.join(map(_escaped, one))} |" for one in texts]
-    table.insert(1, f"| {' | '.join(rule)} |")
+    lines = [f"| {' | '.join(map(_escaped, one))} |" for one in [headings, *texts]]
+    lines.insert(1, f"| {' | '.join(rule)} |")
     said = [f"- {_escaped(one)}" for one in all_remarks(rows)]
     known = [f"- {_escaped(f'{name}: {text}')}" for name, text in conditions(machine)]
-    return "\n".join([*table, "", *said, "", "Conditions:", "", *known, ""])
+    return "\n".join([*lines, "", *said, "", "Conditions:", "", *known, ""])
 
 
 def _escaped(text: str) -> str:

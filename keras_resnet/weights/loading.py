@@ -1,6 +1,5 @@
 """`load_weights`: a file's or a tag's weights into a model."""
 
-import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from keras_resnet.architectures import Architecture
 from keras_resnet.errors import InputError
+from keras_resnet.fingerprint import sha256
 from keras_resnet.labels import imagenet_labels
 from keras_resnet.preprocessing import Preprocessing
 from keras_resnet.saving import attach, card_of, read_card, read_config
@@ -15,6 +15,7 @@ from keras_resnet.weights import catalogue, download
 from keras_resnet.weights.adaptation import adapt_channels, adapt_head, fold_biases
 from keras_resnet.weights.matching import (
     assign,
+    classifier_of,
     named_variables,
     refuse,
 )
@@ -106,7 +107,8 @@ def _load_published(model: "keras.Model", tag: str, head: str) -> None:
     kept = _set(model, read(path), head, f"weights={tag!r}")
     labels = imagenet_labels() if kept and weight.classes == 1000 else ()
     _describe(model, weight.preprocessing, labels)
-    _record_origin(model, path, source=weight.source, weights=weight.name)
+    name = weight.name if _whole(model, kept) else None
+    _record_origin(model, path, source=weight.source, weights=name)
 
 
 def _load_keras(model: "keras.Model", path: Path, head: str) -> None:
@@ -118,9 +120,14 @@ def _load_keras(model: "keras.Model", path: Path, head: str) -> None:
     if theirs is not None:
         _describe(model, theirs.preprocessing, theirs.labels if kept else ())
     published = None
-    if theirs is not None and not theirs.training:
+    if theirs is not None and not theirs.training and _whole(model, kept):
         published = theirs.origin.get("weights")
     _record_origin(model, path, weights=published)
+
+
+def _whole(model: "keras.Model", kept: bool) -> bool:
+    """Whether all weights are the file's: no classifier was drawn anew."""
+    return kept or classifier_of(named_variables(model)) is None
 
 
 def _same(ours: Architecture, theirs: Architecture) -> bool:
@@ -175,13 +182,17 @@ def _record_origin(
     source: str | None = None,
     weights: str | None = None,
 ) -> None:
-    """Notes on the model's card, if it has one, where its weights are from."""
+    """Notes on the model's card, if it has one, where its weights are from.
+
+    What it says of a training was of those before them.
+    """
     card = card_of(model)
     if card is None:
         return
-    sha256 = None
-    if path.is_file():  # a folder's weights are several files
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    origin = {"source": source or path.name, "weights": weights, "sha256": sha256}
-    attach(model, replace(card, origin=origin))
+    origin = {
+        "source": source or path.name,
+        "weights": weights,
+        # a folder's weights are several files
+        "sha256": sha256(path) if path.is_file() else None,
+    }
+    attach(model, replace(card, training={}, origin=origin))
