@@ -16,7 +16,7 @@ from export.model.metadata import describe
 from export.model.source import MOST_PICTURES, Flags, arguments, load, prepare
 from export.precision.pictures import Pictures, pictures_of
 from export.precision.plan import METHODS, PRECISIONS, Plan
-from export.precision.reduce import reduce
+from export.precision.reduce import measure, reduce
 from export.precision.running import runner as in_memory
 from export.proof.verify import gate_of, prove
 from export.steps import step
@@ -109,6 +109,8 @@ def export_onnx(
         proto = reduced.proto
         metadata["calibration"] = reduced.calibration
         metadata["accuracy"] = reduced.accuracy
+    elif judges:
+        metadata["accuracy"] = measure(proto, plan, judges, verbose)
 
     with write_beside(path, force) as part:
         weights = save(proto, metadata, part, external_data)
@@ -256,8 +258,8 @@ class OnnxFlags(Flags):
     calibration_method: Literal[METHODS] = "percentile"
     """How a range is taken."""
     validate: str | None = None
-    """Data whose validation pictures a lower precision's accuracy is measured on.
-    Default: as --calibrate; "none" leaves it unmeasured."""
+    """Data whose validation pictures the accuracy is measured on. Default: of a lower
+    precision, as --calibrate ("none" leaves it unmeasured); of float32 none."""
     validation_images: int | None = None
     """How many of them. Default: all."""
     max_drop: float = 0.5

@@ -37,7 +37,7 @@ MAY_IMPORT = {  # module of keras_resnet -> modules of keras_resnet
     },
 }
 ROOMS_OF_EXPORT = {  # what other rooms of export they may import
-    "graph": {"model", "steps"},
+    "graph": {"model", "running", "steps"},
     "model": {"steps"},
     "precision": {"graph", "model"},
     "proof": {"model"},

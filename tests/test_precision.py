@@ -637,3 +637,11 @@ def test_the_noisiest_node_comes_first(fragile, plan):
     ranked = rank(made.build, made.names, "nhwc", images, False)
     assert sorted(ranked) == sorted(made.names)
     assert "layer1-0-conv" in ranked[0]
+
+
+def test_the_accuracy_of_float32_is_measured_where_data_is_named(model, tmp_path):
+    path = tmp_path / "model.onnx"
+    plan = Plan(precision="float32", validate="digits", validation_images=100)
+    found = export_onnx(model, path, plan=plan, verbose=False)["accuracy"]
+    assert found["data"] == "digits" and found["images"] == 100
+    assert found["exported"] == found["float32"] and found["drop_points"] == 0

@@ -77,7 +77,9 @@ class Plan:
         unread = () if self.precision in CALIBRATED else OF_RANGES
         where = f"precision={self.precision!r}"
         if self.precision == "float32":
-            unread += ("validate", *OF_ACCURACY)
+            unread += ("max_drop",)
+            if self.validate in (None, NO_DATA):
+                unread += ("validation_images",)
         elif self.validate == NO_DATA:
             unread += OF_ACCURACY
             where += f" and validate={NO_DATA!r}"

@@ -79,6 +79,38 @@ def reduce(
     return Reduced(lowered, made.record | {"kept_in_float": names}, accuracy)
 
 
+def measure(
+    proto: onnx.ModelProto, plan: Plan, judges: Pictures, verbose: bool = False
+) -> dict:
+    """The accuracy of a float32 model, as `Reduced.accuracy` has it.
+
+    Args:
+        proto, judges: as `reduce` takes them.
+        plan: for its layout.
+        verbose: show the progress and the finding.
+    """
+    run = runner(proto, plan.layout)
+    found = evaluate(run, judges.watched("validating float32", verbose))
+    if verbose:
+        share = f"{found['top1']:.2%}"
+        print(f"top-1 on {found['images']} pictures of {judges.name}: {share}")
+    return _record(judges, found, found, plan.max_drop, False)
+
+
+def _record(
+    judges: Pictures, exact: dict, lowered: dict, max_drop: float, chosen: bool
+) -> dict:
+    return {
+        "data": judges.name,
+        "images": exact["images"],
+        "float32": {top: exact[top] for top in ("top1", "top5")},
+        "exported": {top: lowered[top] for top in ("top1", "top5")},
+        "drop_points": drop(exact, lowered),
+        "max_drop": max_drop,
+        "chosen_on_these": chosen,
+    }
+
+
 class Search:
     """Looks for the fewest nodes in float32 that hold the accuracy."""
 
@@ -140,15 +172,7 @@ class Search:
             f"{self.plan.precision}, {len(kept)} layers kept in float32"
             f"{', chosen on these pictures' if kept else ''}"
         )
-        return {
-            "data": self.judges.name,
-            "images": exact["images"],
-            "float32": {top: exact[top] for top in ("top1", "top5")},
-            "exported": {top: lowered[top] for top in ("top1", "top5")},
-            "drop_points": self.lost(kept),
-            "max_drop": self.plan.max_drop,
-            "chosen_on_these": bool(kept),
-        }
+        return _record(self.judges, exact, lowered, self.plan.max_drop, bool(kept))
 
     def _evaluate(self, proto: onnx.ModelProto, name: str) -> dict:
         run = runner(proto, self.plan.layout)

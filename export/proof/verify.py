@@ -59,10 +59,10 @@ class Gate:
 
 
 # The figures are of noise through a small net of every mechanism in the table, with
-# random weights, and with ranges of that same noise. There a kernel that is turned or transposed, and channels or
-# statistics in another order, give 7 to 31 dB, and 2e-2 of the spread: only the first
-# two gates can tell such damage from rounding, so that a lower precision is made of a
-# float32 form that has passed the first.
+# random weights, and with ranges of that same noise. There a kernel that is turned or
+# transposed, and channels or statistics in another order, give 7 to 31 dB, and 2e-2 of
+# the spread: only the first two gates can tell such damage from rounding, so that a
+# lower precision is made of a float32 form that has passed the first.
 GATES = {
     "float32": Gate(max_rel=1e-4, everywhere=True),  # 5e-7 at most
     "float16": Gate(snr_db=45, agreement=0.99),  # 62 dB at least
