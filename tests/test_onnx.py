@@ -192,6 +192,13 @@ def test_any_number_of_channels(channels, tmp_path, pictures):
     assert_equal(session.run(images), model(images, training=False))
 
 
+@pytest.mark.parametrize("activation", ["gelu", "silu", "leaky_relu"])
+def test_other_activations(activation, tmp_path):
+    model = keras_resnet.build("resnet8", activation=activation)
+    metadata = export_onnx(model, tmp_path / "model.onnx", verbose=False)
+    assert metadata["parity"]["max_rel"] < 1e-5
+
+
 @pytest.mark.parametrize("opset", [13, 15, 19, 23])
 def test_other_opsets(opset, tmp_path, pictures):
     model = build("resnet50_v2")

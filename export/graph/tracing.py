@@ -37,12 +37,29 @@ def trace(
             output_names=[one.name for one in tensors],
             inputs_as_nchw=inputs[:1],
             continue_on_error=True,
+            custom_op_handlers={"Erfc": (_erfc, [])},
         )
     # A layer's own tensors, such as Normalization's mean, are inputs as well.
     captured = [value for value, _ in function.graph.captures]
     values = [*signature.model.weights, *captured]
     arrays = {n: v.numpy() for n, v in zip(inputs[1:], values, strict=True)}
     return converted.make_model("graph").graph, arrays
+
+
+def _erfc(graph, node, name: str, args: list):
+    """1 - erf(x), of exact GELU, which the converter does not know."""
+    shape, dtype = graph.get_shape(name), graph.get_dtype(name)
+    outputs = node.output
+    graph.remove_node(name)
+    erf = graph.make_node("Erf", node.input, shapes=[shape], dtypes=[dtype])
+    one = graph.make_const(f"{name}_one", np.float32(1))
+    return graph.make_node(
+        "Sub",
+        [one.output[0], erf.output[0]],
+        outputs=outputs,
+        shapes=[shape],
+        dtypes=[dtype],
+    )
 
 
 def _concrete(signature: "Signature"):
