@@ -24,7 +24,7 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
     packages=find_packages(include=["keras_resnet*", "export*"]),
-    package_data={"keras_resnet": ["py.typed", "*.csv", "weights/*.csv"]},
+    package_data={"keras_resnet": ["py.typed", "images/*.csv", "weights/*.csv"]},
     install_requires=[
         "keras>=3.15",  # the models
         "safetensors>=0.6.1",  # weights as timm has them, never pickled
@@ -42,8 +42,8 @@ setup(
         # running ONNX files; the GPU build runs on the CPU as well
         f"onnxruntime-gpu>=1.24; {LINUX_X86}",
         f"onnxruntime>=1.24; {ELSEWHERE}",
-        "matplotlib>=3.10",  # curves and latency pictures
-        "tqdm>=4.67",  # progress with pictures a second and time left
+        "matplotlib>=3.10",  # curves and latency images
+        "tqdm>=4.67",  # progress with images a second and time left
         "tyro>=1.0",  # command lines from dataclasses
         "psutil>=6",  # the machine's fingerprint beside a latency
     ],

@@ -2,7 +2,7 @@
 
     python benchmarks/architectures.py
 
-Parameters and multiply-adds come from `keras_resnet.arithmetic`, weights from the
+Parameters and multiply-adds come from `keras_resnet.complexity`, weights from the
 catalogue, the parity figure from tests/golden/parity_log.csv. Takes seconds.
 """
 
@@ -17,9 +17,9 @@ from keras_resnet.architectures import (
     relatives,
     variants,
 )
-from keras_resnet.arithmetic import count
-from keras_resnet.errors import InputError
-from keras_resnet.files import write_beside
+from keras_resnet.common.errors import InputError
+from keras_resnet.common.files import write_beside
+from keras_resnet.complexity import count
 from keras_resnet.weights.catalogue import find, list_weights
 
 ROOT = Path(__file__).parent.parent
@@ -37,7 +37,7 @@ Made by `python benchmarks/architectures.py`; a test keeps it true. {count} netw
 
 - **Parameters** are those that training changes, with the source's number of
   classes; **multiply-adds** those of the 2-D convolutions and the classifier for one
-  square picture of the **input** side. `keras_resnet.arithmetic` counts both; they
+  square image of the **input** side. `keras_resnet.complexity` counts both; they
   equal the reference's (`tests/golden/counts.json`) and the built Keras model's.
 - **Weights**: how many published sets `keras_resnet.list_weights` knows, and what
   `weights="imagenet"` stands for with its published ImageNet top-1 accuracy: the best

@@ -10,7 +10,7 @@ none pays for another's rubbish.
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_resnet.command import parse, run
+from keras_resnet.common.command import parse, run
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Flags:
 
 def main() -> None:
     flags = parse(Flags)
-    from export.timing.results import refuse_results, write_results
+    from export.benchmark.results import refuse_results, write_results
 
     refuse_results(flags.out, flags.force)
     import gc
@@ -36,9 +36,9 @@ def main() -> None:
     import keras
 
     import keras_resnet
-    from export.timing.measure import Candidate, measure
-    from export.timing.tables import table
-    from keras_resnet.fingerprint import fingerprint
+    from export.benchmark.measure import Candidate, measure
+    from export.benchmark.tables import table
+    from keras_resnet.common.fingerprint import fingerprint
 
     def clean():
         keras.backend.clear_session()

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from keras_resnet.command import parse, run
-from keras_resnet.errors import InputError
+from keras_resnet.common.command import parse, run
+from keras_resnet.common.errors import InputError
 
 EXPORTER = Path(__file__).with_name("exporter.py")
 SIDES = ("keras_resnet", "keras")
@@ -55,7 +55,7 @@ def exported(side: str, *names: str) -> list[dict]:
 
 def row(side: str, name: str, exports: list[dict]) -> dict:
     """What is said of a model's exports by a side."""
-    from export.timing.measure import statistics
+    from export.benchmark.measure import statistics
 
     first = exports[0]
     peaks = [one["peak"] for one in exports if one["peak"] is not None]
@@ -97,10 +97,10 @@ def main() -> None:
     flags = parse(Flags)
     from tqdm import tqdm
 
-    from export.timing.results import refuse_results, write_results
+    from export.benchmark.results import refuse_results, write_results
 
     refuse_results(flags.out, flags.force)
-    from keras_resnet.fingerprint import fingerprint
+    from keras_resnet.common.fingerprint import fingerprint
 
     machine = fingerprint()
     found: dict[tuple[str, str], list[dict]] = {}

@@ -42,7 +42,7 @@ def main() -> None:
 
     import export.graph.tracing  # noqa: F401
     import keras_resnet
-    from export.timing.measure import CONTENDED, watch_others
+    from export.benchmark.measure import CONTENDED, watch_others
 
     make = {"keras_resnet": ours, "keras": theirs}[side]
     with tempfile.TemporaryDirectory() as folder:

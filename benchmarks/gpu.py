@@ -28,14 +28,14 @@ from typing import Any, Literal
 import numpy as np
 from tyro.conf import Positional
 
-from export.running.providers import why_not
+from export.benchmark.measure import Candidate, measure, statistics
+from export.benchmark.results import refuse_results, write_results
+from export.benchmark.tables import table
 from export.runtime import Session
-from export.timing.measure import Candidate, measure, statistics
-from export.timing.results import refuse_results, write_results
-from export.timing.tables import table
-from keras_resnet.command import parse, run
-from keras_resnet.errors import InputError
-from keras_resnet.fingerprint import fingerprint, sha256
+from export.runtime.providers import why_not
+from keras_resnet.common.command import parse, run
+from keras_resnet.common.errors import InputError
+from keras_resnet.common.fingerprint import fingerprint, sha256
 
 # The providers of each variant, and their options; which of them is best differs by
 # GPU, batch and precision. A CUDA graph wants bound images and one shape a session.
@@ -47,7 +47,7 @@ VARIANTS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "tensorrt": (("tensorrt", "cuda"), {}),
     "cpu": (("cpu",), {}),
 }
-PARITY = 1e-4  # of the outputs' spread, in float32, as `export.proof.verify` has it
+PARITY = 1e-4  # of the outputs' spread, in float32, as `export.parity.verify` has it
 JUDGED = 4  # images that the outputs are compared on
 
 

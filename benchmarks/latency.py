@@ -29,11 +29,11 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from keras_resnet.command import parse, run
-from keras_resnet.errors import InputError
+from keras_resnet.common.command import parse, run
+from keras_resnet.common.errors import InputError
 
 PEERS = "keras.applications."
-TOLERANCE = 1e-4  # of the outputs' spread, as `export.proof.verify` has it
+TOLERANCE = 1e-4  # of the outputs' spread, as `export.parity.verify` has it
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,14 @@ class Flags:
 
 def main(args: Sequence[str] | None = None) -> None:
     flags = parse(Flags, args)
-    from export.timing.results import refuse_results, write_results
+    from export.benchmark.results import refuse_results, write_results
 
     refuse_results(flags.out, flags.force)
     import tensorflow as tf
 
-    from export.timing.measure import measure
-    from export.timing.tables import table
-    from keras_resnet.fingerprint import fingerprint
+    from export.benchmark.measure import measure
+    from export.benchmark.tables import table
+    from keras_resnet.common.fingerprint import fingerprint
 
     tf.config.threading.set_intra_op_parallelism_threads(flags.threads)
     machine = fingerprint()
@@ -91,7 +91,7 @@ def main(args: Sequence[str] | None = None) -> None:
 def _candidates(name: str, folder: Path, flags: Flags) -> list:
     import numpy as np
 
-    from export.timing.measure import Candidate
+    from export.benchmark.measure import Candidate
 
     model = _model(name)
     shape = [size or 224 for size in model.input_shape[1:]]

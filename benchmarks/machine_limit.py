@@ -19,8 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from keras_resnet.command import parse, run
-from keras_resnet.files import write_beside
+from keras_resnet.common.command import parse, run
+from keras_resnet.common.files import write_beside
 
 SIDE = 2048
 KIND = "matrix product"  # the label of a row that is one
@@ -51,10 +51,10 @@ class Flags:
 
 def main() -> None:
     flags = parse(Flags)
-    from export.timing.measure import measure
-    from export.timing.results import refuse_results, write_results
-    from export.timing.tables import table
-    from keras_resnet.fingerprint import fingerprint
+    from export.benchmark.measure import measure
+    from export.benchmark.results import refuse_results, write_results
+    from export.benchmark.tables import table
+    from keras_resnet.common.fingerprint import fingerprint
 
     refuse_results(flags.out, flags.force)
     machine = fingerprint()
@@ -78,9 +78,9 @@ def products(folder: Path, threads: int) -> list:
     """
     import numpy as np
 
-    from export.running.providers import why_not
+    from export.benchmark.measure import Candidate
     from export.runtime import Session
-    from export.timing.measure import Candidate
+    from export.runtime.providers import why_not
 
     found = []
     for computes, form, provider, precision in PRODUCTS:

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
 
-from keras_resnet.command import parse, run
-from keras_resnet.errors import InputError
+from keras_resnet.common.command import parse, run
+from keras_resnet.common.errors import InputError
 
 if TYPE_CHECKING:
     import onnx

@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING, Any
 
 from speed_tables import OWN, PLUGIN, STOCK, Key, against_targets, speeds, with_rates
 
-from keras_resnet.command import parse, run
-from keras_resnet.errors import InputError
-from keras_resnet.files import refuse_existing, write_beside
+from keras_resnet.common.command import parse, run
+from keras_resnet.common.errors import InputError
+from keras_resnet.common.files import refuse_existing, write_beside
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,10 +81,10 @@ def main(args: Sequence[str] | None = None) -> None:
     from machine_limit import products
     from speed_files import BATCHES, files_for_cpu
 
-    from export.timing.measure import measure
-    from export.timing.results import refuse_results, write_results
-    from export.timing.tables import remarks, table
-    from keras_resnet.fingerprint import fingerprint
+    from export.benchmark.measure import measure
+    from export.benchmark.results import refuse_results, write_results
+    from export.benchmark.tables import remarks, table
+    from keras_resnet.common.fingerprint import fingerprint
 
     if not flags.batch_sizes or set(flags.batch_sizes) - set(BATCHES):
         raise InputError(f"batch_sizes={flags.batch_sizes}: accepted are {BATCHES}.")
@@ -114,8 +114,8 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def networks(files: dict[str, Path], flags: Flags) -> list:
     """A candidate for each row and batch that can run here; says what cannot."""
-    from export.running.providers import why_not
-    from export.timing.measure import Candidate
+    from export.benchmark.measure import Candidate
+    from export.runtime.providers import why_not
 
     missing = {STOCK: "", PLUGIN: why_not("openvino"), OWN: _no_openvino()}
     for runtime, why in missing.items():
@@ -176,7 +176,7 @@ def _own_runtime(
     """OpenVINO without onnxruntime, as its own examples run it for low latency."""
     import openvino
 
-    from export.running.plugin import PRECISIONS
+    from export.runtime.plugin import PRECISIONS
 
     settings = {
         "INFERENCE_PRECISION_HINT": PRECISIONS[precision],

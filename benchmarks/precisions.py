@@ -3,8 +3,8 @@
     python benchmarks/precisions.py runs/fashion --data fashion_mnist
 
 Exports the run's best.keras once a precision, each file calibrated on training
-pictures and proven as `export.onnx` does it, and counts what every file gets right on
-all validation pictures: in onnxruntime's CPU provider, and the float32 file in the
+images and proven as `export.onnx` does it, and counts what every file gets right on
+all validation images: in onnxruntime's CPU provider, and the float32 file in the
 OpenVINO provider in bfloat16 besides. Needs the extra `openvino` for that last row.
 """
 
@@ -18,10 +18,10 @@ import numpy as np
 from tqdm import tqdm
 from tyro.conf import Positional
 
-from keras_resnet.command import parse, run
-from keras_resnet.errors import InputError
-from keras_resnet.files import refuse_existing, write_beside
-from keras_resnet.fingerprint import fingerprint
+from keras_resnet.common.command import parse, run
+from keras_resnet.common.errors import InputError
+from keras_resnet.common.files import refuse_existing, write_beside
+from keras_resnet.common.fingerprint import fingerprint
 
 # Each row: the file's precision, the provider, the precision that it computes in.
 ROWS = (
@@ -42,7 +42,7 @@ class Flags:
     run: Positional[Path]
     """A run folder (its best.keras) or a .keras file."""
     data: str = "fashion_mnist"
-    """What it was trained on; calibration takes training pictures."""
+    """What it was trained on; calibration takes training images."""
     data_dir: Path | None = None
     """Folder of prepared TFDS data sets."""
     max_drop: float = 0.5
@@ -107,7 +107,7 @@ def _measure(flags: Flags, folder: Path) -> list[dict]:
 
 
 def _answers(session, flags: Flags) -> tuple[np.ndarray, np.ndarray]:
-    """Logits of all validation pictures, and the classes that they are of."""
+    """Logits of all validation images, and the classes that they are of."""
     logits, labels = [], []
     for images, classes in tqdm(_batches(session, flags), leave=False):
         logits.append(session.run(images))
@@ -116,7 +116,7 @@ def _answers(session, flags: Flags) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _batches(session, flags: Flags) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pictures as the run's own evaluation prepares them, in batches."""
+    """Images as the run's own evaluation prepares them, in batches."""
     from keras_resnet.training import data
 
     height, width = session.input_shape[1:3]

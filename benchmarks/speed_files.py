@@ -19,9 +19,9 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from keras_resnet.command import parse, run
-from keras_resnet.errors import InputError
-from keras_resnet.files import write_beside
+from keras_resnet.common.command import parse, run
+from keras_resnet.common.errors import InputError
+from keras_resnet.common.files import write_beside
 
 PEER = "keras_applications"
 TORCHVISION = "torchvision"

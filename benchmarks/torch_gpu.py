@@ -17,7 +17,7 @@ from torchvision_export import torchvision
 
 WARMUP = 5  # calls; the first ones compile and record CUDA graphs
 MODE = "max-autotune"  # of torch.compile, with CUDA graphs
-CONTENDED = 0.1  # of the processor, as in export.timing.measure
+CONTENDED = 0.1  # of the processor, as in export.benchmark.measure
 
 
 def main() -> None:
@@ -84,7 +84,7 @@ def _block(call, device, least: float, repetitions: int) -> dict:
 
 
 def _others_seconds() -> float:
-    """Processor seconds of other processes (Linux), as export.timing counts them."""
+    """Processor seconds of other processes (Linux), as export.benchmark counts them."""
     with Path("/proc/stat").open() as file:
         user, nice, system, _, _, irq, softirq, steal = map(
             int, file.readline().split()[1:9]

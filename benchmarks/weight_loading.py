@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from export.timing.measure import CONTENDED, statistics, watch_others
-from keras_resnet.command import parse, run
-from keras_resnet.errors import InputError
+from export.benchmark.measure import CONTENDED, statistics, watch_others
+from keras_resnet.common.command import parse, run
+from keras_resnet.common.errors import InputError
 
 LOADER = Path(__file__).with_name("weight_loader.py")
 
@@ -122,12 +122,12 @@ def main() -> None:
     flags = parse(Flags)
     from tqdm import trange
 
-    from export.timing.results import refuse_results, write_results
+    from export.benchmark.results import refuse_results, write_results
 
     refuse_results(flags.out, flags.force)
     import keras_resnet
-    from export.timing.tables import table
-    from keras_resnet.fingerprint import fingerprint
+    from export.benchmark.tables import table
+    from keras_resnet.common.fingerprint import fingerprint
 
     machine = fingerprint()
     pythons = {"keras_resnet": sys.executable, "timm": flags.timm_python}

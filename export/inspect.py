@@ -26,9 +26,9 @@ from export.graph.reading import (
     recorded_size,
     tensor,
 )
-from export.running.metadata import KEY, parse_metadata
-from keras_resnet.command import parse, run
-from keras_resnet.errors import InputError
+from export.runtime.metadata import KEY, parse_metadata
+from keras_resnet.common.command import parse, run
+from keras_resnet.common.errors import InputError
 
 MOST_ITEMS = 6  # shown of a list
 MOST_CHARACTERS = 120  # shown of a text
@@ -67,7 +67,7 @@ def inspect(
     entering = inputs(proto)
     is_open = any(tensor(one)["shape"][1:].count(None) == 2 for one in entering)
     if input_size and not is_open:
-        raise InputError(f"input_size: the size of {path}'s pictures is not open.")
+        raise InputError(f"input_size: the size of {path}'s images is not open.")
     if input_size and min(input_size) < 1:
         raise InputError(f"input_size={input_size}: numbers from 1 are accepted.")
     size = input_size or (recorded_size(metadata) if is_open else None)
@@ -121,7 +121,7 @@ def _graph_rows(graph: dict[str, Any]) -> Iterator[tuple[str, str]]:
     size, total = graph["counted_at"], graph["multiply_adds"]
     at = f" of {size[0]}x{size[1]}" if size else ""
     unknown = "unknown: shapes inside are open; --input-size may settle them"
-    yield "multiply-adds", unknown if total is None else f"{total:,} a picture{at}"
+    yield "multiply-adds", unknown if total is None else f"{total:,} an image{at}"
     shares = [
         f"{graph[f'{key}_in_8_bits'] / graph[key]:.1%} of the {key.replace('_', '-')}"
         for key in ("parameters", "multiply_adds")

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.model.source import Flags, arguments, load, prepare
-from export.proof.verify import gate_of, prove
+from export.parity.verify import gate_of, prove
 from export.savedmodel import ENDPOINT, describe, write_archive
 from export.steps import step
-from keras_resnet.command import parse, run
-from keras_resnet.errors import InputError
-from keras_resnet.files import refuse_existing, write_beside
+from keras_resnet.common.command import parse, run
+from keras_resnet.common.errors import InputError
+from keras_resnet.common.files import refuse_existing, write_beside
 
 if TYPE_CHECKING:
     import keras
@@ -51,7 +51,7 @@ def export_litert(
     Args:
         model: as `make_signature` takes it.
         path: ending in `.tflite`.
-        images: real pictures for the proof, as `real_images` takes them.
+        images: real images for the proof, as `real_images` takes them.
         origin: where the weights are from, beside what the card tells, as
             `describe_origin` takes it.
         verify: hold the file, in LiteRT's interpreter, against the model.

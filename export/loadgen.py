@@ -5,8 +5,8 @@
     python -m export.loadgen resnet50.onnx --scenario Offline --batch 16 --seconds 60
 
 LoadGen (pip install mlcommons-loadgen) issues the queries, takes the times and says
-whether the run is valid; `export.timing.under_test` answers with real runs of the file
-on pictures that lie in memory. Durations, counts and seeds are those that LoadGen
+whether the run is valid; `under_test` answers with real runs of the file
+on images that lie in memory. Durations, counts and seeds are those that LoadGen
 itself holds for MLPerf's ResNet-50; with others, or with another network or data, a
 figure can be set beside MLPerf's, but is no result of MLPerf.
 
@@ -27,19 +27,19 @@ from typing import Any, Literal
 from tqdm import tqdm
 from tyro.conf import Positional
 
-from export.running.session import Session
-from export.timing.candidates import model_facts, parse_stack, picture_shape, require
-from export.timing.coldstart import environment
-from export.timing.measure import CONTENDED
-from export.timing.mlperf_log import DETAIL, LOGS, SUMMARY, read_detail, row_of
-from export.timing.under_test import read_images
-from keras_resnet.command import parse, run
-from keras_resnet.errors import InputError
-from keras_resnet.files import refuse_existing, write_beside
-from keras_resnet.fingerprint import fingerprint
+from export.benchmark.candidates import image_shape, model_facts, parse_stack, require
+from export.benchmark.coldstart import environment
+from export.benchmark.measure import CONTENDED
+from export.benchmark.mlperf_log import DETAIL, LOGS, SUMMARY, read_detail, row_of
+from export.benchmark.under_test import read_images
+from export.runtime.session import Session
+from keras_resnet.common.command import parse, run
+from keras_resnet.common.errors import InputError
+from keras_resnet.common.files import refuse_existing, write_beside
+from keras_resnet.common.fingerprint import fingerprint
 
 RESULT = "result.json"
-AT_ONCE = {"SingleStream": 1, "MultiStream": 8}  # pictures of a query
+AT_ONCE = {"SingleStream": 1, "MultiStream": 8}  # images of a query
 SERVER = ("target_qps", "target_latency_ms")
 LEAST = {  # LoadGen counts in whole milliseconds and nanoseconds
     **dict.fromkeys(("samples", "batch", "queries"), 1),
@@ -59,7 +59,7 @@ class Flags:
     scenario: Literal["SingleStream", "MultiStream", "Offline", "Server"] = (
         "SingleStream"
     )
-    """One picture at a time; eight at a time; all at once; or arriving by chance."""
+    """One image at a time; eight at a time; all at once; or arriving by chance."""
     provider: str = "auto"
     """As --providers of export.benchmark: cpu, cuda+cpu, openvino:bfloat16 ..."""
     require_provider: str | None = None
@@ -71,11 +71,11 @@ class Flags:
     input_size: tuple[int, ...] = ()
     """Height and width, or one number for both, of files that take any size."""
     images: Path | None = None
-    """An .npz with an array `images`, as the file takes them; else random pictures."""
+    """An .npz with an array `images`, as the file takes them; else random images."""
     samples: int = 1024
-    """Pictures held in memory, MLPerf's number for ResNet-50."""
+    """Images held in memory, MLPerf's number for ResNet-50."""
     batch: int = 8
-    """Most pictures that Offline and Server compute at a time."""
+    """Most images that Offline and Server compute at a time."""
     seconds: float | None = None
     """The run's shortest duration; MLPerf's is 600."""
     queries: int | None = None
@@ -175,7 +175,7 @@ def _prepare(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the process under test is told, and what a row says of the file."""
     session = Session(flags.file, **options)
-    picture = picture_shape(session, flags.input_size)
+    image = image_shape(session, flags.input_size)
     fixed = session.input_shape[0]
     if fixed not in (None, 1):
         raise InputError(
@@ -183,7 +183,7 @@ def _prepare(
             "file of any batch, or of 1."
         )
     if flags.images:  # refused here, before the run
-        read_images(flags.images, flags.samples, picture, session.input_dtype)
+        read_images(flags.images, flags.samples, image, session.input_dtype)
     facts = model_facts(session)
     require(flags.require_provider, [facts])
     asked = {
@@ -199,7 +199,7 @@ def _prepare(
         "scenario": flags.scenario,
         "images": flags.images and str(flags.images),
         "samples": flags.samples,
-        "picture": picture,
+        "image": image,
         "batch": 1 if fixed == 1 else AT_ONCE.get(flags.scenario, flags.batch),
         "settings": {name: value for name, value in asked.items() if value},
     }, facts
@@ -208,7 +208,7 @@ def _prepare(
 def _run_apart(request: dict[str, Any], seconds: float) -> dict[str, Any]:
     """Runs `under_test`; LoadGen can be stopped with its process alone."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "export.timing.under_test", json.dumps(request)],
+        [sys.executable, "-m", "export.benchmark.under_test", json.dumps(request)],
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

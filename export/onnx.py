@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from export.graph.convert import check_opset, convert
 from export.graph.files import save, weights_beside
 from export.model.metadata import describe
-from export.model.source import MOST_PICTURES, Flags, arguments, load, prepare
-from export.precision.pictures import Pictures, pictures_of
-from export.precision.plan import METHODS, PRECISIONS, Plan
-from export.precision.reduce import measure, reduce
-from export.precision.running import runner as in_memory
-from export.proof.verify import gate_of, prove
+from export.model.source import MOST_IMAGES, Flags, arguments, load, prepare
+from export.parity.verify import gate_of, prove
+from export.quantization.images import Images, images_of
+from export.quantization.plan import METHODS, PRECISIONS, Plan
+from export.quantization.reduce import measure, reduce
+from export.quantization.running import runner as in_memory
 from export.steps import step
-from keras_resnet.command import parse, run
-from keras_resnet.errors import InputError
-from keras_resnet.files import refuse_existing, write_beside
+from keras_resnet.common.command import parse, run
+from keras_resnet.common.errors import InputError
+from keras_resnet.common.files import refuse_existing, write_beside
 
 if TYPE_CHECKING:
     import keras
@@ -62,11 +62,11 @@ def export_onnx(
         path: ending in `.onnx`.
         opset: 13 to 23.
         layout: of the input: "nhwc" or "nchw".
-        plan: a lower precision, and the pictures to make and judge it with, as in
+        plan: a lower precision, and the images to make and judge it with, as in
             Plan(precision="int8", calibrate="digits"); None for float32.
         external_data: write the weights into a file of their own beside it, as is done
             in any case where they take 2 GB.
-        images: real pictures for the proof, as `real_images` takes them; None, in a
+        images: real images for the proof, as `real_images` takes them; None, in a
             lower precision, takes those of the plan.
         origin: where the weights are from, beside what the card tells, as
             `describe_origin` takes it.
@@ -96,7 +96,7 @@ def export_onnx(
     plan = replace(plan or Plan(precision="float32"), layout=layout)
     _check(opset, layout, options.get("preprocess"), plan.precision, tolerance)
     signature, real = prepare(model, images, verbose, **options)
-    calibration, judges = pictures_of(plan, signature)
+    calibration, judges = images_of(plan, signature)
     proto = convert(signature, opset, layout, verbose)
     metadata = _describe(proto, signature, layout, origin)
     metadata |= {"opset": opset, "precision": plan.precision}
@@ -136,8 +136,8 @@ def export_onnx(
 
 def _typical(
     named: "Sequence[np.ndarray] | None",
-    calibration: Pictures | None,
-    judges: Pictures | None,
+    calibration: Images | None,
+    judges: Images | None,
     verbose: bool,
 ) -> "Sequence[np.ndarray] | None":
     """Real images for the proof of a lower precision: those that were named, else some
@@ -147,11 +147,11 @@ def _typical(
             return named
         if verbose:  # they would enter as they are, far beyond the ranges
             print(
-                "named pictures are left out of the proof: nothing says how they are "
+                "named images are left out of the proof: nothing says how they are "
                 "normalised, and the ranges are of normalised ones"
             )
     own = judges or calibration
-    return own and own.first(MOST_PICTURES)
+    return own and own.first(MOST_IMAGES)
 
 
 def runner(path: Path, signature: "Signature", layout: str = "nhwc"):
@@ -178,7 +178,7 @@ def _check(opset, layout, preprocess, precision, tolerance) -> None:
         raise InputError(f"layout={layout!r}: accepted are {LAYOUTS}.")
     if (layout, preprocess) == ("nchw", "full"):
         raise InputError(
-            "layout='nchw' with preprocess='full': pictures come channels last from "
+            "layout='nchw' with preprocess='full': images come channels last from "
             "every decoder; leave one of them out."
         )
     gate_of(precision, tolerance)
@@ -187,7 +187,7 @@ def _check(opset, layout, preprocess, precision, tolerance) -> None:
 def _describe(
     proto: "onnx.ModelProto", signature: "Signature", layout: str, origin: dict | None
 ) -> dict:
-    """The metadata; multiply-adds for one picture at the size that is known."""
+    """The metadata; multiply-adds for one image at the size that is known."""
     from export.graph.counts import count
 
     size = signature.preprocessing.size if signature.preprocessing else None
@@ -250,7 +250,7 @@ class OnnxFlags(Flags):
     """Of the weights and of the arithmetic; int8 is for CPUs, int8-tensorrt for
     TensorRT, int8-weights keeps the arithmetic in float32."""
     calibrate: str | None = None
-    """Data, as training takes it, whose training pictures give the ranges of int8
+    """Data, as training takes it, whose training images give the ranges of int8
     activations: digits, a TFDS name or folder:PATH. Default: what the model was
     trained on."""
     calibration_images: int = 256
@@ -258,13 +258,13 @@ class OnnxFlags(Flags):
     calibration_method: Literal[METHODS] = "percentile"
     """How a range is taken."""
     validate: str | None = None
-    """Data whose validation pictures the accuracy is measured on. Default: of a lower
+    """Data whose validation images the accuracy is measured on. Default: of a lower
     precision, as --calibrate ("none" leaves it unmeasured); of float32 none."""
     validation_images: int | None = None
     """How many of them. Default: all."""
     max_drop: float = 0.5
     """Points of top-1 accuracy that a lower precision may lose. Where it loses more,
-    the most sensitive layers stay in float32, chosen on the same pictures."""
+    the most sensitive layers stay in float32, chosen on the same images."""
     data_dir: Path | None = None
     """Folder of prepared TFDS data sets. Default: ~/tensorflow_datasets."""
 

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 from export.graph.convert import convert
 from export.graph.files import save
 from export.model.source import Flags, arguments, load, prepare
-from export.proof.verify import gate_of, prove
+from export.parity.verify import gate_of, prove
 from export.savedmodel import describe
 from export.steps import step
-from keras_resnet.command import parse, run
-from keras_resnet.errors import InputError
-from keras_resnet.files import refuse_existing, write_beside
+from keras_resnet.common.command import parse, run
+from keras_resnet.common.errors import InputError
+from keras_resnet.common.files import refuse_existing, write_beside
 
 if TYPE_CHECKING:
     import keras
@@ -60,7 +60,7 @@ def export_openvino(
         model: as `make_signature` takes it.
         path: ending in `.xml`.
         half_weights: keep the weights in float16, in half the space.
-        images: real pictures for the proof, as `real_images` takes them.
+        images: real images for the proof, as `real_images` takes them.
         origin: where the weights are from, beside what the card tells, as
             `describe_origin` takes it.
         verify: hold the files, in OpenVINO on the CPU in float32, against the model.

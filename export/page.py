@@ -12,11 +12,11 @@ from typing import Any
 
 from tyro.conf import Positional
 
-from export.timing.page import Row, write_page
-from export.timing.tables import MOST, names_of_files
-from keras_resnet.command import parse, run
-from keras_resnet.errors import InputError
-from keras_resnet.files import refuse_existing, write_beside
+from export.benchmark.page import Row, write_page
+from export.benchmark.tables import MOST, names_of_files
+from keras_resnet.common.command import parse, run
+from keras_resnet.common.errors import InputError
+from keras_resnet.common.files import refuse_existing, write_beside
 
 NEEDED = ("n", "p50_ms", "p90_ms", "p99_ms")  # numbers of every row
 

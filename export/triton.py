@@ -20,13 +20,13 @@ from tyro.conf import Positional
 
 from export.graph.reading import beside, read, read_metadata
 from export.triton_config import LABELS, MAX_BATCH, Served, Word, text
-from keras_resnet.command import parse, run
-from keras_resnet.errors import InputError
-from keras_resnet.files import write_beside
-from keras_resnet.fingerprint import sha256
+from keras_resnet.common.command import parse, run
+from keras_resnet.common.errors import InputError
+from keras_resnet.common.files import write_beside
+from keras_resnet.common.fingerprint import sha256
 
 CONFIG, VERSION, MODEL = "config.pbtxt", "1", "model.onnx"
-OPEN_SIDE = 64  # tried where nothing says how large pictures will be
+OPEN_SIDE = 64  # tried where nothing says how large images will be
 
 
 def make_repository(
@@ -45,7 +45,7 @@ def make_repository(
     """Puts an ONNX file into a model repository, and runs the copy in onnxruntime.
 
     Args:
-        path: of the file; any ONNX file of one input with pictures.
+        path: of the file; any ONNX file of one input with images.
         out: the repository, which may hold other models.
         name: of the model there; None takes the file's.
         max_batch: the largest batch that Triton may make; None for 32. Not for a file
@@ -114,10 +114,10 @@ def _try(path: Path, served: Served) -> None:
     from export.runtime import Session
 
     session = Session(path, "cpu")
-    picture = [side or OPEN_SIDE for side in served.picture]
+    image = [side or OPEN_SIDE for side in served.image]
     fixed = served.input["shape"][0]
     for batch in [fixed] if fixed else sorted({1, served.max_batch}):
-        session.run(np.zeros((batch, *picture), session.input_dtype))
+        session.run(np.zeros((batch, *image), session.input_dtype))
 
 
 def _checked_name(name: str) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from export.graph.reading import inputs, recorded_size, tensor
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 
 LABELS = "labels.txt"
-MOST_VALUES = 2**28  # of a picture or an output; more is no real one
+MOST_VALUES = 2**28  # of an image or an output; more is no real one
 MAX_BATCH = 32  # where nothing else is said
 OF_CLASSES = ("probabilities", "logits")  # kinds of output that names belong to
 TYPES = {  # as ONNX calls them, and Triton
@@ -37,7 +37,7 @@ class Served:
         max_batch: 0 where the file's batch is fixed.
         labels: names of the classes, where an output of classes has as many.
         input: as `tensor` describes it.
-        picture: shape of one picture, None where an axis is open.
+        image: shape of one image, None where an axis is open.
     """
 
     def __init__(self, path: Path, proto, metadata: dict, max_batch: int | None):
@@ -61,7 +61,7 @@ class Served:
         if batches[0] is None and set(batches) != {None}:
             raise InputError(f"{path}: its batch is open at its input alone.")
         self.max_batch = 0 if batches[0] else max_batch or MAX_BATCH
-        self.picture = self._settled(recorded_size(metadata))
+        self.image = self._settled(recorded_size(metadata))
         labels = metadata.get("labels")
         self._labels = labels if isinstance(labels, list) else []
         any_has = any(map(self._of_classes, self._outputs))
@@ -97,11 +97,11 @@ class Served:
 
     def warmup(self) -> dict[str, Any]:
         """Fields that have Triton try batches of 1 and the largest before it serves."""
-        if None in self.picture:
+        if None in self.image:
             return {}
-        entry = {"data_type": Word(TYPES[self.input["dtype"]]), "dims": self.picture}
+        entry = {"data_type": Word(TYPES[self.input["dtype"]]), "dims": self.image}
         if not self.max_batch:
-            entry["dims"] = [self.input["shape"][0], *self.picture]
+            entry["dims"] = [self.input["shape"][0], *self.image]
         given = {
             "key": self.input["name"],
             "value": entry | {"zero_data": Word("true")},
@@ -114,12 +114,12 @@ class Served:
         }
 
     def _settled(self, size: tuple[int, int] | None) -> list[int | None]:
-        """A picture's shape, with what the preprocessing says in its open axes."""
-        picture = self.input["shape"][1:]
-        if size is None or picture.count(None) != 2:
-            return picture
+        """An image's shape, with what the preprocessing says in its open axes."""
+        image = self.input["shape"][1:]
+        if size is None or image.count(None) != 2:
+            return image
         sides = iter(size)
-        return [next(sides) if axis is None else axis for axis in picture]
+        return [next(sides) if axis is None else axis for axis in image]
 
     def _of_classes(self, output: dict[str, Any]) -> bool:
         """Whether an output has a number for each class that has a name."""
@@ -143,16 +143,16 @@ class Served:
     def _tensorrt(self) -> dict[str, str]:
         """TensorRT's precision, and the shapes of its one engine: without them, each
         new batch size builds another."""
-        if None in self.picture:
+        if None in self.image:
             raise InputError(
-                "accelerator=tensorrt: the file takes pictures of any size, and no "
+                "accelerator=tensorrt: the file takes images of any size, and no "
                 "preprocessing in its metadata says which will come."
             )
         mode = TENSORRT_MODES.get(str(self._metadata.get("precision")))
         options = {"precision_mode": mode} if mode else {}
         batches = {"min": 1, "opt": self.max_batch, "max": self.max_batch}
         for key, batch in batches.items() if self.max_batch else ():
-            shape = "x".join(map(str, (batch, *self.picture)))
+            shape = "x".join(map(str, (batch, *self.image)))
             options[f"trt_profile_{key}_shapes"] = f"{self.input['name']}:{shape}"
         return options
 

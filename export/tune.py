@@ -18,17 +18,17 @@ from typing import Any
 import numpy as np
 from tyro.conf import Positional
 
-from export.running.session import Session
-from export.running.settings import Settings, tuned_path, write_settings
+from export.benchmark.candidates import image_shape, random_images
+from export.benchmark.judge import judge, read_images
+from export.benchmark.race import Entry, enter, kinds, name_of, race, variants
 from export.runtime import Predictor
-from export.timing.candidates import picture_shape, random_images
-from export.timing.judge import judge, read_pictures
-from export.timing.race import Entry, enter, kinds, name_of, race, variants
-from keras_resnet.command import parse, run
-from keras_resnet.errors import InputError
-from keras_resnet.files import refuse_existing
+from export.runtime.session import Session
+from export.runtime.settings import Settings, tuned_path, write_settings
+from keras_resnet.common.command import parse, run
+from keras_resnet.common.errors import InputError
+from keras_resnet.common.files import refuse_existing
 
-RANDOM_PICTURES = 16  # where no real ones are given
+RANDOM_IMAGES = 16  # where no real ones are given
 MEASURED = ("n", "p50_ms", "p90_ms", "quiet_p50_ms", "contended")
 
 
@@ -48,7 +48,7 @@ def tune(
     Args:
         path: an .onnx file.
         batch_size: images a call in the service.
-        images: real pictures: a folder, or an .npz with `images` and perhaps `labels`.
+        images: real images: a folder, or an .npz with `images` and perhaps `labels`.
             Default: noise, which tells less.
         most_images: the first so many of them are used.
         floor: signal-to-noise ratio in dB against the plain run of the same file on
@@ -56,7 +56,7 @@ def tune(
             comes to 37 on ResNet-50.
         max_drop: percentage points of top-1 accuracy that settings may lose where there
             are labels.
-        input_size: height and width of the pictures, or one number for both, for a
+        input_size: height and width of the images, or one number for both, for a
             file that takes any size.
         force: replace existing settings.
 
@@ -73,13 +73,15 @@ def tune(
     fixed = plain.session.input_shape[0]
     if fixed and batch_size != fixed:
         raise InputError(f"{path} takes batches of {fixed} alone: batch_size={fixed}.")
-    pictures, labels = _pictures(plain, batch_size, images, most_images, input_size)
-    first = next(plain.batches(pictures))
+    evaluation_images, labels = _evaluation_images(
+        plain, batch_size, images, most_images, input_size
+    )
+    first = next(plain.batches(evaluation_images))
     timed = np.resize(first, (batch_size, *first.shape[1:]))
     within = functools.partial(
         _within,
-        pictures=pictures,
-        expected=_outputs(plain, pictures),
+        evaluation_images=evaluation_images,
+        expected=_outputs(plain, evaluation_images),
         labels=labels,
         floor=floor,
         max_drop=max_drop,
@@ -96,10 +98,12 @@ def tune(
     return best.settings
 
 
-def _within(entry: Entry, *, pictures, expected, labels, floor, max_drop) -> bool:
+def _within(
+    entry: Entry, *, evaluation_images, expected, labels, floor, max_drop
+) -> bool:
     """Whether the entry is accurate enough; says so where it is not."""
     predictor = Predictor(entry.session, entry.settings.batch)
-    found = judge(expected, _outputs(predictor, pictures), labels)
+    found = judge(expected, _outputs(predictor, evaluation_images), labels)
     entry.judgement = found
     if found.drop_points is not None:
         finite = found.snr_db > -math.inf
@@ -112,31 +116,31 @@ def _within(entry: Entry, *, pictures, expected, labels, floor, max_drop) -> boo
     return good
 
 
-def _outputs(predictor: Predictor, pictures: Any) -> dict[str, np.ndarray]:
-    found = predictor(pictures)
+def _outputs(predictor: Predictor, evaluation_images: Any) -> dict[str, np.ndarray]:
+    found = predictor(evaluation_images)
     names = predictor.session.output_names
     return found if isinstance(found, dict) else {names[0]: found}
 
 
-def _pictures(
+def _evaluation_images(
     predictor: Predictor,
     batch_size: int,
     images: Path | str | None,
     most: int,
     input_size: Sequence[int],
 ) -> tuple[Any, np.ndarray | None]:
-    """Pictures as the predictor takes them, and labels where they are known."""
+    """Images as the predictor takes them, and labels where they are known."""
     session, record = predictor.session, predictor.preprocessing
     if images is not None:
         channels = session.input_shape[1 if predictor.channels_first else -1]
-        return read_pictures(images, most, channels)
+        return read_images(images, most, channels)
     print("warning: without --images it is judged by noise, which tells less")
     if record is not None:
         shape = [*record.size, len(record.mean)]
     else:
-        shape = picture_shape(session, input_size)
+        shape = image_shape(session, input_size)
         shape = [*shape[1:], shape[0]] if predictor.channels_first else shape
-    count = max(RANDOM_PICTURES, batch_size)
+    count = max(RANDOM_IMAGES, batch_size)
     return random_images(count, shape, predictor.dtype), None
 
 
@@ -180,7 +184,7 @@ class Flags:
     batch_size: int = 1
     """Images a call in the service."""
     images: Path | None = None
-    """Real pictures to judge by: a folder, or an .npz with `images` and perhaps
+    """Real images to judge by: a folder, or an .npz with `images` and perhaps
     `labels`. Default: noise, which tells less."""
     most_images: int = 256
     """The first so many of them are used."""

@@ -16,15 +16,16 @@ from keras_resnet.applications import *  # noqa: F403
 from keras_resnet.architectures import Architecture as Architecture
 from keras_resnet.architectures import get_architecture as get_architecture
 from keras_resnet.architectures import list_models as list_models
-from keras_resnet.errors import InputError as InputError
+from keras_resnet.common.errors import InputError as InputError
+from keras_resnet.common.errors import KerasResNetError as KerasResNetError
 
 if TYPE_CHECKING:
     from keras_resnet import blocks as blocks
     from keras_resnet import layers as layers
-    from keras_resnet.labels import decode_predictions as decode_predictions
+    from keras_resnet.images.files import preprocess as preprocess
+    from keras_resnet.images.labels import decode_predictions as decode_predictions
     from keras_resnet.model import build as build
     from keras_resnet.model import feature_maps as feature_maps
-    from keras_resnet.pictures import preprocess as preprocess
     from keras_resnet.saving import load_model as load_model
     from keras_resnet.saving import save_model as save_model
     from keras_resnet.weights import export_weights as export_weights
@@ -35,13 +36,13 @@ __version__ = "0.1.0"
 
 _LAZY = {  # public name -> where it lives
     "build": "keras_resnet.model",
-    "decode_predictions": "keras_resnet.labels",
+    "decode_predictions": "keras_resnet.images.labels",
     "export_weights": "keras_resnet.weights",
     "feature_maps": "keras_resnet.model",
     "list_weights": "keras_resnet.weights.catalogue",
     "load_model": "keras_resnet.saving",
     "load_weights": "keras_resnet.weights",
-    "preprocess": "keras_resnet.pictures",
+    "preprocess": "keras_resnet.images.files",
     "save_model": "keras_resnet.saving",
 }
 _MODULES = ("blocks", "layers")

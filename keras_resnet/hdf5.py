@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 
 WEIGHTS = "model.weights.h5"  # the member of a `.keras` file
 _SECONDS = 30  # a network takes half a second

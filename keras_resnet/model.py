@@ -8,7 +8,7 @@ import keras
 from keras import layers
 
 from keras_resnet.architectures import Architecture, get_architecture
-from keras_resnet.errors import InputError, closest
+from keras_resnet.common.errors import InputError, closest
 from keras_resnet.saving import Card, attach, card_of
 from keras_resnet.stages import feature_names, features
 from keras_resnet.style import NHWC, Style
@@ -35,8 +35,8 @@ def build(
 ) -> keras.Model:
     """Builds a network as a functional Keras model.
 
-    Pictures are (batch, height, width, channels), whatever Keras's image data
-    format says; a picture's side may be None (any size), since the head pools over
+    Images are (batch, height, width, channels), whatever Keras's image data
+    format says; an image's side may be None (any size), since the head pools over
     all positions. Under a half-precision dtype policy the head stays in float32.
 
     Args:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from keras_resnet.command import parse, run
-from keras_resnet.errors import InputError
-from keras_resnet.files import refuse_existing, write_beside
-from keras_resnet.pictures import find_pictures, preprocessing_of, read_picture
-from keras_resnet.preprocessing import Preprocessing
+from keras_resnet.common.command import parse, run
+from keras_resnet.common.errors import InputError
+from keras_resnet.common.files import refuse_existing, write_beside
+from keras_resnet.images.files import find_images, preprocessing_of, read_image
+from keras_resnet.images.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     import keras
@@ -34,7 +34,7 @@ class Flags:
     Exit status: 0 something was read; 2 nothing was, or an input cannot be used.
     """
 
-    pictures: Positional[tuple[Path, ...]]
+    images: Positional[tuple[Path, ...]]
     """Photographs, or folders of them."""
     weights: str
     """A file, or a tag such as a1_in1k."""
@@ -48,26 +48,26 @@ class Flags:
     out: Path | None = None
     """The CSV file to write; standard output otherwise."""
     batch_size: int = 32
-    """Pictures that go through the network at once."""
+    """Images that go through the network at once."""
     force: bool = False
     """Replace what stands at --out."""
 
     @property
     def table(self) -> bool:
         """Whether to write CSV rather than lines of text."""
-        return bool(self.out) or any(path.is_dir() for path in self.pictures)
+        return bool(self.out) or any(path.is_dir() for path in self.images)
 
 
 def main(args: list[str] | None = None) -> None:
     flags = parse(Flags, args, prog="python -m keras_resnet.predict")
-    if not flags.pictures or min(flags.top, flags.batch_size) < 1:
+    if not flags.images or min(flags.top, flags.batch_size) < 1:
         raise InputError(
-            f"{len(flags.pictures)} pictures, top={flags.top}, batch_size="
+            f"{len(flags.images)} images, top={flags.top}, batch_size="
             f"{flags.batch_size}: 1 or more of each is needed."
         )
     if flags.out:
         refuse_existing(flags.out, flags.force)
-    paths = find_pictures(flags.pictures)
+    paths = find_images(flags.images)
     model = _load(flags)
     preprocessing = preprocessing_of(model)
     predictions = _predict(model, preprocessing, paths, flags)
@@ -129,16 +129,16 @@ def _build(name: str, flags: Flags) -> "keras.Model":
 def _predict(
     model: "keras.Model", preprocessing: Preprocessing, paths: list[Path], flags: Flags
 ) -> Iterator[tuple[Path, Predictions]]:
-    """Each readable picture with its likeliest classes.
+    """Each readable image with its likeliest classes.
 
     Unreadable ones and, for a table, the progress are told on standard error.
 
     Raises:
-        InputError: none of the pictures can be read, or nobody has named the classes.
+        InputError: none of the images can be read, or nobody has named the classes.
     """
     from tqdm import tqdm
 
-    from keras_resnet.labels import decode_predictions
+    from keras_resnet.images.labels import decode_predictions
     from keras_resnet.saving import card_of
 
     classes, channels = model.output_shape[-1], model.input_shape[-1]
@@ -146,33 +146,33 @@ def _predict(
     if not labels and classes != 1000:  # which would be ImageNet's
         labels = [f"class {i}" for i in range(classes)]
     read = 0
-    with tqdm(total=len(paths), unit="picture", disable=not flags.table) as bar:
+    with tqdm(total=len(paths), unit="image", disable=not flags.table) as bar:
         for start in range(0, len(paths), flags.batch_size):
             batch = paths[start : start + flags.batch_size]
-            pictures = _read(batch, channels, bar)
-            if pictures:
-                images = preprocessing(list(pictures.values()))
+            by_path = _read(batch, channels, bar)
+            if by_path:
+                images = preprocessing(list(by_path.values()))
                 outputs = model.predict_on_batch(images)
                 yield from zip(
-                    pictures,
+                    by_path,
                     decode_predictions(outputs, flags.top, labels),
                     strict=True,
                 )
-            read += len(pictures)
+            read += len(by_path)
             bar.update(len(batch))
     if not read:
-        raise InputError(f"none of the {len(paths)} pictures can be read.")
+        raise InputError(f"none of the {len(paths)} images can be read.")
 
 
 def _read(paths: list[Path], channels: int, bar) -> dict:
-    """The readable pictures by their paths; the others are named."""
-    pictures = {}
+    """The readable images by their paths; the others are named."""
+    by_path = {}
     for path in paths:
         try:
-            pictures[path] = read_picture(path, channels)
+            by_path[path] = read_image(path, channels)
         except InputError as error:
             bar.write(f"passed over: {error}", file=sys.stderr)
-    return pictures
+    return by_path
 
 
 def _write_csv(predictions, file) -> None:

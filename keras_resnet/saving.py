@@ -14,9 +14,9 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from keras_resnet.architectures import Architecture
-from keras_resnet.errors import InputError
-from keras_resnet.files import write_beside
-from keras_resnet.preprocessing import Preprocessing
+from keras_resnet.common.errors import InputError
+from keras_resnet.common.files import write_beside
+from keras_resnet.images.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     import keras
@@ -34,7 +34,7 @@ class Card:
     Attributes:
         architecture: that the model was built from.
         labels: name of each class, in the order of the outputs; empty if unknown.
-        preprocessing: from a picture to the model's input; None if unknown.
+        preprocessing: from an image to the model's input; None if unknown.
         training: data set, recipe, epoch and results, as the trainer recorded them.
         origin: of weights that `load_weights` set: "source" (the file's name, or who
             publishes them), "weights" (their name in the catalogue, or None) and

@@ -59,7 +59,7 @@ def _stage_stride(net: Architecture, stage: int) -> int:
 
 
 def features(x, net: Architecture, style: Style, name: str):
-    """Pictures to the last feature map."""
+    """Images to the last feature map."""
     if "dense" in net.blocks:
         return blocks.dense_features(
             x, net.depths, net.widths, net.growth, style=style, name=name

@@ -8,7 +8,7 @@ from keras_resnet.style import NHWC, Style
 
 
 def stem(x, net: Architecture, style: Style, name: str):
-    """Pictures to the first stage's input, a quarter a side (a CIFAR form: as large).
+    """Images to the first stage's input, a quarter a side (a CIFAR form: as large).
 
     Layers are named as in torchvision's resnet.py or, in v2, timm's resnetv2.py.
     """

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 from keras_resnet.layers import EvoNormS0, FilterResponseNorm, StandardizedConv2D
 
 NHWC = "channels_last"

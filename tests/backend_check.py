@@ -21,9 +21,9 @@ MODELS = ("resnet8", "resnet8_v2", "resnet50", "resnetv2_50")
 
 
 def train(network: keras.Model) -> list[float]:
-    """Losses of two steps of SGD with momentum, on the seeded pictures.
+    """Losses of two steps of SGD with momentum, on the seeded images.
 
-    The steps are small: normalised over two pictures, large ones magnify rounding.
+    The steps are small: normalised over two images, large ones magnify rounding.
     """
     network.compile(
         keras.optimizers.SGD(1e-4, momentum=0.9),

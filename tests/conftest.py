@@ -50,8 +50,8 @@ def randomize(model, seed: int = 0) -> None:
 
 
 @pytest.fixture
-def pictures():
-    """A batch of random normal pictures: `pictures(height, width, channels)`."""
+def random_images():
+    """A batch of random normal images: `images(height, width, channels)`."""
 
     def make(*shape: int, batch: int = 2, seed: int = 0) -> np.ndarray:
         generator = np.random.default_rng(seed)
@@ -62,29 +62,29 @@ def pictures():
 
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory):
-    """A folder of TFDS data sets, where `assorted_pictures` spreads over four files."""
+    """A folder of TFDS data sets, where `assorted_images` spreads over four files."""
     import tensorflow_datasets as tfds
-    from data_sets import AssortedPictures
+    from data_sets import AssortedImages
 
     folder = tmp_path_factory.mktemp("tensorflow_datasets")
     four = tfds.download.DownloadConfig(num_shards=4)
-    AssortedPictures(data_dir=folder).download_and_prepare(download_config=four)
+    AssortedImages(data_dir=folder).download_and_prepare(download_config=four)
     return folder
 
 
 @pytest.fixture
 def photos(tmp_path):
-    """Ten pictures of cats and ten of dogs, in every accepted format."""
-    from data_sets import write_picture
+    """Ten images of cats and ten of dogs, in every accepted format."""
+    from data_sets import write_image
 
     root = tmp_path / "photos"
     for index in range(10):
-        write_picture(root / f"cats/{index}.jpg", seed=index)
-        write_picture(root / f"dogs/{index}.png", seed=index)
-    write_picture(root / "cats/grey.JPEG", channels=1)
-    write_picture(root / "cats/deep/grey.png", channels=1)
-    write_picture(root / "dogs/transparent.png", channels=4)
-    (root / "dogs/notes.txt").write_text("no picture")
-    (root / "dogs/.hidden.jpg").write_text("no picture either")
+        write_image(root / f"cats/{index}.jpg", seed=index)
+        write_image(root / f"dogs/{index}.png", seed=index)
+    write_image(root / "cats/grey.JPEG", channels=1)
+    write_image(root / "cats/deep/grey.png", channels=1)
+    write_image(root / "dogs/transparent.png", channels=4)
+    (root / "dogs/notes.txt").write_text("no image")
+    (root / "dogs/.hidden.jpg").write_text("no image either")
     (root / ".cache").mkdir()
     return root

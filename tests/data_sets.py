@@ -1,4 +1,4 @@
-"""Pictures and data sets that tests train on, and batches to compare."""
+"""Images and data sets that tests train on, and batches to compare."""
 
 import numpy as np
 import tensorflow as tf
@@ -11,7 +11,7 @@ PART = Augmentation("random-resized-crop")
 
 
 class _Test(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """A TFDS data set of a few random pictures."""
+    """A TFDS data set of a few random images."""
 
     VERSION = tfds.core.Version("1.0.0")
     image = tfds.features.Image(shape=(None, None, 3), encoding_format="png")
@@ -37,12 +37,12 @@ class _Test(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         generator = np.random.default_rng(count)
         for index in range(count):
             shape = (*generator.integers(12, 40, 2), 3)
-            picture = generator.integers(0, 256, shape, "uint8")
-            yield index, {"image": picture, "label": index % 2}
+            image = generator.integers(0, 256, shape, "uint8")
+            yield index, {"image": image, "label": index % 2}
 
 
-class AssortedPictures(_Test):
-    """Pictures of many sizes."""
+class AssortedImages(_Test):
+    """Images of many sizes."""
 
 
 class TrainOnly(_Test):
@@ -52,8 +52,8 @@ class TrainOnly(_Test):
         return {"train": self._generate_examples(4)}
 
 
-class UndefinedPictures(_Test):
-    """Floating-point pictures, with NaN."""
+class UndefinedImages(_Test):
+    """Floating-point images, with NaN."""
 
     image = tfds.features.Tensor(shape=(8, 8, 1), dtype=np.float32)
 
@@ -70,14 +70,14 @@ class FullDisk(_Test):
         raise OSError(28, "No space left on device")
 
 
-def write_picture(path, height=40, width=50, channels=3, seed=0):
-    """A random picture, in the format of the path's suffix."""
+def write_image(path, height=40, width=50, channels=3, seed=0):
+    """A random image, in the format of the path's suffix."""
     generator = np.random.default_rng(seed)
     coarse = generator.integers(0, 256, (4, 4, channels))
-    picture = tf.cast(tf.image.resize(coarse, (height, width)), tf.uint8)
+    image = tf.cast(tf.image.resize(coarse, (height, width)), tf.uint8)
     encode = tf.io.encode_png if path.suffix == ".png" else tf.io.encode_jpeg
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encode(picture).numpy())
+    path.write_bytes(encode(image).numpy())
 
 
 def batches(data, first_epoch=0, epochs=2, seed=0, augmentation=PLAIN, batch_size=8):

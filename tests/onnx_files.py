@@ -45,7 +45,7 @@ def expected(images):
 
 
 def write_failing(path):
-    """A file that cannot compute a picture whose first value is above 250."""
+    """A file that cannot compute an image whose first value is above 250."""
     nodes = [
         helper.make_node("Cast", ["first"], ["index"], to=TensorProto.INT64),
         helper.make_node("Gather", ["table", "index"], ["y"]),

@@ -10,7 +10,7 @@ import pytest
 import keras_resnet
 from keras_resnet import applications
 from keras_resnet.architectures import PAPERS, cifar, get_architecture, list_models
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 
 
 def test_every_depth_and_version_is_listed():

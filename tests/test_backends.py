@@ -55,7 +55,7 @@ def test_training_goes_as_on_tensorflow(name, report):
     assert losses[0] == pytest.approx(expected[0], rel=1e-5)
     assert losses[1] < losses[0]
     if name.startswith("resnet8"):
-        # not in deeper ones: normalised over two pictures, their gradients magnify
+        # not in deeper ones: normalised over two images, their gradients magnify
         # rounding, and float32 differs from float64 by percents on one backend too
         assert losses[1] == pytest.approx(expected[1], rel=1e-5)
 

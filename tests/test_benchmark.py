@@ -13,13 +13,13 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_files import write_model
 
 from export.benchmark import benchmark, main
-from export.running.providers import why_not
-from export.timing import measure as measuring
-from export.timing.candidates import Case, _candidates, parse_stack
-from export.timing.coldstart import measure_cold
-from export.timing.results import KINDS
-from keras_resnet.errors import InputError
-from keras_resnet.fingerprint import fingerprint
+from export.benchmark import measure as measuring
+from export.benchmark.candidates import Case, _candidates, parse_stack
+from export.benchmark.coldstart import measure_cold
+from export.benchmark.results import KINDS
+from export.runtime.providers import why_not
+from keras_resnet.common.errors import InputError
+from keras_resnet.common.fingerprint import fingerprint
 
 QUICK = {
     "warmup_seconds": 0,
@@ -64,7 +64,7 @@ def test_every_combination_is_a_row(file, tmp_path, capsys):
 
 
 def test_auto_takes_what_loads_and_says_what_does_not(monkeypatch, capsys):
-    from export.timing import candidates
+    from export.benchmark import candidates
 
     def stacks(*providers):
         return [names for _, names, _ in candidates._stacks(providers)]
@@ -335,7 +335,7 @@ def test_an_end_before_anything_was_measured_writes_nothing(file, monkeypatch):
     def fails(self, images):
         raise InputError("out of memory")
 
-    monkeypatch.setattr("export.running.session.Session.run", fails)
+    monkeypatch.setattr("export.runtime.session.Session.run", fails)
     with pytest.raises(InputError, match="out of memory"):
         benchmark(file, providers=["cpu"], **QUICK)
     assert list(file.parent.iterdir()) == [file]

@@ -8,7 +8,7 @@ import struct
 import numpy as np
 import pytest
 
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 from keras_resnet.training import fashion_mnist
 from keras_resnet.training.data import load
 
@@ -38,12 +38,12 @@ def test_no_such_data_set(spec, advice, data_dir):
     ("spec", "reason"),
     [
         ("train_only", "has the splits train: 'train' and one of 'validation', 'test'"),
-        ("undefined_pictures", "uint8 are needed: others may hold NaN"),
-        ("coco", "no pair of a picture and a class"),
+        ("undefined_images", "uint8 are needed: others may hold NaN"),
+        ("coco", "no pair of an image and a class"),
         ("imdb_reviews", "'text' is Text"),
     ],
 )
-def test_data_that_is_no_labelled_pictures(spec, reason, data_dir):
+def test_data_that_is_no_labelled_images(spec, reason, data_dir):
     with pytest.raises(InputError, match=reason):
         load(spec, data_dir=data_dir)
 
@@ -90,7 +90,7 @@ def test_no_network(no_network, data_dir, monkeypatch, tmp_path):
 
 
 def test_gzip_header_as_published():
-    content = b"pictures" * 100
+    content = b"images" * 100
     stripped = gzip.compress(content, mtime=0)
     restored = fashion_mnist.restore_header(stripped, "train.gz", 1504176606)
     assert gzip.decompress(restored) == content
@@ -117,7 +117,7 @@ def test_fashion_mnist_without_network(no_network, data_dir):
     assert (data.train_examples, data.validation_examples) == (60000, 10000)
     assert (data.image_size, data.channels) == ((28, 28), 1)
     assert data.labels[0] == "T-shirt/top"
-    # As published for the training pictures.
+    # As published for the training images.
     np.testing.assert_allclose(data.preprocessing.mean, [0.2860], atol=1e-4)
     np.testing.assert_allclose(data.preprocessing.std, [0.3530], atol=1e-4)
     assert len(data.sample(64)[1]) == 64

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import keras_resnet
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 from keras_resnet.weights.catalogue import FREE, find, list_weights
 
 ALL = list_weights()
@@ -110,14 +110,14 @@ def test_files_of_keras_are_those_that_keras_fetches():
 @pytest.mark.parametrize(
     "name", ["resnet50_keras", "resnet152_v1", "resnet101v2_keras"]
 )
-def test_pictures_are_prepared_as_keras_does(name):
+def test_images_are_prepared_as_keras_does(name):
     from keras import applications
 
     module = applications.resnet_v2 if "v2" in name else applications.resnet
-    picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), "uint8")
+    image = np.random.default_rng(0).integers(0, 256, (224, 224, 3), "uint8")
     prepare = replace(find(name, "keras").preprocessing, crop=1.0)
-    ours = np.asarray(prepare(picture)).reshape(picture.shape)
-    theirs = module.preprocess_input(picture.astype("float32"))
+    ours = np.asarray(prepare(image)).reshape(image.shape)
+    theirs = module.preprocess_input(image.astype("float32"))
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 

@@ -26,7 +26,7 @@ FAST = {  # a small representative of every mechanism
 _COUNT_ALL = """
 import json, sys
 from keras_resnet import get_architecture
-from keras_resnet.arithmetic import count
+from keras_resnet.complexity import count
 
 models = {}
 for golden in json.load(open(sys.argv[1])):
@@ -45,7 +45,7 @@ print(json.dumps({"models": models, "loaded": sorted(loaded)}))
 
 @pytest.fixture(scope="module")
 def counted():
-    """`keras_resnet.arithmetic` over the whole table, in a process of its own."""
+    """`keras_resnet.complexity` over the whole table, in a process of its own."""
     file = Path(__file__).parent / "golden" / "counts.json"
     command = [sys.executable, "-c", _COUNT_ALL, str(file)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)

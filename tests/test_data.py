@@ -6,7 +6,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from data_sets import PART, PLAIN, batches, same
 
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 from keras_resnet.training import augment
 from keras_resnet.training.data import Augmentation, load
 
@@ -88,7 +88,7 @@ def test_another_image_size(data_dir):
 
 
 @pytest.mark.parametrize("augmentation", [PLAIN, CROP, PART], ids=lambda a: a.name)
-@pytest.mark.parametrize("spec", ["digits", "assorted_pictures", "folder"])
+@pytest.mark.parametrize("spec", ["digits", "assorted_images", "folder"])
 def test_a_resumed_run_sees_what_an_uninterrupted_one_sees(
     spec, augmentation, data_dir, photos
 ):
@@ -108,16 +108,16 @@ def test_a_resumed_run_sees_what_an_uninterrupted_one_sees(
     assert not same(whole[:steps], other_seed)
 
 
-@pytest.mark.parametrize("spec", ["assorted_pictures", "folder"])
-def test_an_epoch_sees_each_picture_at_most_once(spec, data_dir, photos):
+@pytest.mark.parametrize("spec", ["assorted_images", "folder"])
+def test_an_epoch_sees_each_image_at_most_once(spec, data_dir, photos):
     spec = f"folder:{photos}" if spec == "folder" else spec
     data = load(spec, data_dir=data_dir, image_size=8)
     batch_size = 6
     steps = data.steps_per_epoch(batch_size)
     seen = batches(data, epochs=2, batch_size=batch_size)
     for epoch in (seen[:steps], seen[steps:]):
-        pictures = {image.tobytes() for images, _ in epoch for image in images}
-        assert len(pictures) == steps * batch_size
+        distinct = {image.tobytes() for images, _ in epoch for image in images}
+        assert len(distinct) == steps * batch_size
     assert data.train_examples - steps * batch_size < batch_size
 
 
@@ -130,7 +130,7 @@ def test_a_batch_that_the_data_cannot_fill(digits, batch_size):
 # Augmentation.
 
 
-def test_pad_and_crop_moves_pictures():
+def test_pad_and_crop_moves_images():
     images = np.random.default_rng(0).integers(1, 256, (64, 5, 7, 3), "uint8")
     moved = augment.pad_and_crop(tf.constant(images), tf.constant([1, 2]), 2).numpy()
     padded = np.pad(images, [(0, 0), (2, 2), (2, 2), (0, 0)])
@@ -147,7 +147,7 @@ def test_pad_and_crop_moves_pictures():
     assert len(shifts) > 15
 
 
-def test_flip_mirrors_half_of_the_pictures():
+def test_flip_mirrors_half_of_the_images():
     images = np.random.default_rng(0).integers(0, 256, (200, 4, 5, 1), "uint8")
     batch, seed = tf.constant(images), tf.constant([1, 2])
     flipped = Augmentation("pad-crop-flip", padding=0).vary_batch(batch, seed).numpy()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hub_server import COMMIT, HubServer
 
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 from keras_resnet.weights import catalogue, download
 
 TIMM = "timm/resnet18.a1_in1k/model.safetensors"

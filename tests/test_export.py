@@ -23,16 +23,15 @@ import keras_resnet
 from export import onnx, savedmodel
 from export.model.signature import make_signature
 from export.model.source import draw_normalization
-from export.precision.plan import Plan
-from export.proof.differences import ParityError
-from export.proof.probes import entering
+from export.parity.probes import entering
+from export.quantization.plan import Plan
 from export.runtime import Session
 from export.savedmodel import export_savedmodel
-from keras_resnet import files
 from keras_resnet.architectures import get_architecture
-from keras_resnet.arithmetic import count
-from keras_resnet.errors import InputError
-from keras_resnet.preprocessing import Preprocessing
+from keras_resnet.common import files
+from keras_resnet.common.errors import InputError, ParityError
+from keras_resnet.complexity import count
+from keras_resnet.images.preprocessing import Preprocessing
 from keras_resnet.saving import Card, read_card, save_model
 from keras_resnet.weights import download
 
@@ -67,8 +66,8 @@ def pixels(count=3):
     return generator.integers(0, 256, (count, *SIZE, 3), dtype=np.uint8)
 
 
-def probabilities(model, pictures):
-    images = PREPROCESSING.normalize(pictures)
+def probabilities(model, random_images):
+    images = PREPROCESSING.normalize(random_images)
     return np.asarray(keras.ops.softmax(model(images, training=False)))
 
 
@@ -92,11 +91,11 @@ def test_tensorflow_alone_serves_the_folder(tmp_path):
     metadata = export_savedmodel(
         model, tmp_path / "model", card=card, preprocess="normalize", verbose=False
     )
-    pictures = pixels()
-    np.save(tmp_path / "images.npy", pictures)
+    random_images = pixels()
+    np.save(tmp_path / "images.npy", random_images)
     subprocess.run([sys.executable, "-c", ALONE], cwd=tmp_path, check=True)
     answer = np.load(tmp_path / "answer.npy")
-    np.testing.assert_allclose(answer, probabilities(model, pictures), atol=1e-6)
+    np.testing.assert_allclose(answer, probabilities(model, random_images), atol=1e-6)
     written = json.loads((tmp_path / "model" / "keras_resnet.json").read_text())
     assert written == json.loads(json.dumps(metadata))
     assert written["input"]["dtype"] == "uint8"
@@ -106,14 +105,14 @@ def test_tensorflow_alone_serves_the_folder(tmp_path):
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_savedmodel_gives_logits(batch, tmp_path, pictures):
+def test_savedmodel_gives_logits(batch, tmp_path, random_images):
     import tensorflow as tf
 
     model = build(classifier_activation="softmax", input_shape=(None, None, 3))
     export_savedmodel(model, tmp_path / "model", output="logits", verbose=False)
     loaded = tf.saved_model.load(tmp_path / "model")
     serve = loaded.signatures["serving_default"]
-    images = pictures(*SIZE, 3, batch=batch)
+    images = random_images(*SIZE, 3, batch=batch)
     answer = serve(images=tf.constant(images))
     assert list(answer) == ["logits"]
     expected = np.asarray(model(images, training=False))
@@ -143,20 +142,20 @@ def test_real_images_enter_as_the_weights_expect_them(preprocess):
     np.testing.assert_allclose(np.asarray(found), expected, atol=1e-6)
 
 
-def test_a_folder_of_pictures(run_folder):
+def test_a_folder_of_images(run_folder):
     folder, _ = run_folder
-    pictures = folder.parent / "pictures"
-    (pictures / "cats").mkdir(parents=True)
+    random_images = folder.parent / "images"
+    (random_images / "cats").mkdir(parents=True)
     for i, size in enumerate([(20, 30), (50, 17)]):
         noise = np.random.default_rng(i).integers(0, 256, (*size, 3))
-        keras.utils.save_img(pictures / "cats" / f"{i}.png", noise, scale=False)
+        keras.utils.save_img(random_images / "cats" / f"{i}.png", noise, scale=False)
     out = folder.parent / "model"
-    words = [str(folder), "--out", str(out), "--images", str(pictures)]
+    words = [str(folder), "--out", str(out), "--images", str(random_images)]
     for preprocess in ("none", "full"):  # "full" gets them in their own sizes
         savedmodel.main([*words, "--force", "--preprocess", preprocess])
         written = json.loads((out / "keras_resnet.json").read_text())
         assert written["parity"]["sets"]["real"]["images"] == 2
-    (pictures / "broken.png").write_bytes(b"not a picture")
+    (random_images / "broken.png").write_bytes(b"not an image")
     with pytest.raises(InputError, match=r"broken\.png cannot be read"):
         savedmodel.main([*words, "--force"])
 
@@ -364,7 +363,7 @@ def test_images_that_cannot_be_used(run_folder):
     np.savez(here / "small.npz", images=np.zeros((2, 8, 8, 3), "uint8"))
     np.savez(here / "none.npz", images=np.zeros((0, *SIZE, 3), "uint8"))
     np.savez(here / "pickled.npz", images=np.array([{}], object))
-    np.savez(here / "other.npz", pictures=pixels())
+    np.savez(here / "other.npz", random_images=pixels())
     (here / "text.npz").write_text("a text file")
     for name in ("floats", "small", "none", "pickled", "other", "text", "missing"):
         path = here / f"{name}.npz"
@@ -372,7 +371,7 @@ def test_images_that_cannot_be_used(run_folder):
             words = [str(folder), "--out", str(here / "m"), "--images", str(path)]
             savedmodel.main(words)
     (here / "empty").mkdir()
-    with pytest.raises(InputError, match="no pictures"):
+    with pytest.raises(InputError, match="no images"):
         savedmodel.main([*words[:-1], str(here / "empty")])
     assert not (here / "m").exists()
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from keras_resnet.command import parse
-from keras_resnet.errors import InputError, closest
-from keras_resnet.files import write_beside
+from keras_resnet.common.command import parse
+from keras_resnet.common.errors import InputError, closest
+from keras_resnet.common.files import write_beside
 
 
 def test_file_and_folder_appear_when_written(tmp_path):
@@ -112,7 +112,8 @@ def test_wrong_flags_are_one_line(words, parts):
 )
 def test_exit_status(body, status, line):
     code = (
-        "from keras_resnet.command import run; from keras_resnet.errors import *\n"
+        "from keras_resnet.common.command import run\n"
+        "from keras_resnet.common.errors import *\n"
         f"def main():\n    {body}\nrun(main)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -120,7 +121,7 @@ def test_exit_status(body, status, line):
 
 
 def test_our_own_faults_keep_their_traceback():
-    code = "from keras_resnet.command import run; run(lambda: 1 / 0)"
+    code = "from keras_resnet.common.command import run; run(lambda: 1 / 0)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr

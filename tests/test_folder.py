@@ -1,4 +1,4 @@
-"""A user's own pictures in folders: formats, split, what is refused."""
+"""A user's own images in folders: formats, split, what is refused."""
 
 import os
 import shutil
@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from data_sets import PART, PLAIN, batches, same, write_picture
+from data_sets import PART, PLAIN, batches, same, write_image
 
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 from keras_resnet.training.data import load
 
 
@@ -47,27 +47,27 @@ def test_folder_that_is_split_already(photos, tmp_path, held_out):
     root = tmp_path / "split"
     root.mkdir()
     photos.rename(root / "train")
-    write_picture(root / held_out / "dogs/one.jpg")
+    write_image(root / held_out / "dogs/one.jpg")
     data = load(f"folder:{root}", image_size=16)
     assert data.labels == ("cats", "dogs")
     assert (data.train_examples, data.validation_examples) == (23, 1)
     assert data.sample(1)[1].tolist() == [1]
-    write_picture(root / held_out / "horses/one.jpg")
-    with pytest.raises(InputError, match="class 'horses' of the validation pictures"):
+    write_image(root / held_out / "horses/one.jpg")
+    with pytest.raises(InputError, match="class 'horses' of the validation images"):
         load(f"folder:{root}")
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
 def test_evaluation_sees_the_central_part(tmp_path, suffix):
     """Seven eighths of the shorter side, centred: here, exactly the white square."""
-    picture = np.zeros((64, 96, 3), "uint8")
-    picture[4:60, 20:76] = 255
+    image = np.zeros((64, 96, 3), "uint8")
+    image[4:60, 20:76] = 255
     encode = tf.io.encode_png if suffix == "png" else tf.io.encode_jpeg
     for label in "ab":
         (tmp_path / label).mkdir()
         for index in range(2):
             path = tmp_path / label / f"{index}.{suffix}"
-            path.write_bytes(encode(picture).numpy())
+            path.write_bytes(encode(image).numpy())
     images, _ = load(f"folder:{tmp_path}", image_size=28).sample(2)
     assert images[:, 1:-1, 1:-1].min() > 250
     assert images.min() > (250 if suffix == "png" else 180)
@@ -77,21 +77,21 @@ def test_a_name_that_is_no_unicode_and_a_dangling_link(photos, capsys):
     shutil.copy(photos / "cats/0.jpg", os.fsencode(photos) + b"/cats/\xff.jpg")
     (photos / "cats/nowhere.jpg").symlink_to("/nowhere.jpg")
     data = load(f"folder:{photos}", image_size=16)
-    assert "1 of 25 pictures left out" in capsys.readouterr().err
+    assert "1 of 25 images left out" in capsys.readouterr().err
     assert len(batches(data, epochs=1)) == data.steps_per_epoch(8)
 
 
-def test_broken_pictures_are_named_and_left_out(photos, capsys):
+def test_broken_images_are_named_and_left_out(photos, capsys):
     whole = (photos / "cats/0.jpg").read_bytes()
     (photos / "cats/truncated.jpg").write_bytes(whole[: len(whole) // 2])
-    (photos / "dogs/text.png").write_text("not a picture at all")
+    (photos / "dogs/text.png").write_text("not an image at all")
     (photos / "dogs/empty.png").touch()
     data = load(f"folder:{photos}", image_size=16)
     assert data.train_examples + data.validation_examples == 23
     printed = capsys.readouterr().err
     for name in ("cats/truncated.jpg", "dogs/text.png", "dogs/empty.png"):
         assert f"{name} cannot be decoded: " in printed
-    assert "3 of 26 pictures left out." in printed
+    assert "3 of 26 images left out." in printed
     with pytest.raises(InputError, match=r"truncated\.jpg cannot be decoded") as raised:
         load(f"folder:{photos}", strict=True)
     assert "\n" not in str(raised.value)
@@ -103,11 +103,11 @@ def test_folders_that_cannot_be_used(photos, tmp_path):
     with pytest.raises(InputError, match="folder:PATH is needed"):
         load("folder:")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="no readable picture was found"):
+    with pytest.raises(InputError, match="no readable image was found"):
         load(f"folder:{tmp_path}/empty")
     (photos / "dogs").rename(tmp_path / "dogs")
     with pytest.raises(InputError, match="there is only 'cats'"):
         load(f"folder:{photos}")
-    write_picture(photos / "birds/one.jpg")
+    write_image(photos / "birds/one.jpg")
     with pytest.raises(InputError, match="'birds' has 1 that can be read"):
         load(f"folder:{photos}")

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from export.inspect import inspect, report
 from export.runtime import Session
 from export.triton import make_repository
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 
 SEEDS = 150
 # Runs the tools in a process of its own, where a crash can be told.
@@ -92,7 +92,7 @@ def refused(path, *names):
     return " ".join(messages)
 
 
-def alter(proto, rng):
+def alter(proto, rng):  # noqa: C901
     """Changes one field of a graph to another value of its kind."""
     node, tensor = rng.choice(proto.graph.node), rng.choice(proto.graph.initializer)
     number = rng.choice((-1, 0, 1, 7, 2**31, 2**40, 2**63 - 1, -(2**63)))

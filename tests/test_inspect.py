@@ -22,9 +22,9 @@ from export.graph.convert import convert
 from export.graph.counts import count
 from export.inspect import inspect, main
 from export.model.signature import make_signature
-from keras_resnet.arithmetic import count as arithmetic
-from keras_resnet.errors import InputError
-from keras_resnet.preprocessing import Preprocessing
+from keras_resnet.common.errors import InputError
+from keras_resnet.complexity import count as arithmetic
+from keras_resnet.images.preprocessing import Preprocessing
 from keras_resnet.saving import Card
 
 SIDE = 33
@@ -66,7 +66,7 @@ def test_multiply_adds_are_the_papers(name):
     assert (found["foldable"], found["foreign"]) == (0, [])
 
 
-def test_a_fixed_batch_counts_for_one_picture(plain):
+def test_a_fixed_batch_counts_for_one_image(plain):
     fixed = count(graph_of("resnet18", batch=4))
     assert fixed["multiply_adds"] == count(plain)["multiply_adds"]
 
@@ -81,7 +81,7 @@ def test_an_open_size_is_settled_by_the_caller(plain, tmp_path, capsys):
     assert "--input-size may settle them" in capsys.readouterr().out
     main([str(path), "--input-size", str(SIDE), str(SIDE)])
     total = count(plain)["multiply_adds"]
-    assert f"{total:,} a picture of 33x33" in capsys.readouterr().out
+    assert f"{total:,} an image of 33x33" in capsys.readouterr().out
 
 
 def test_preprocessing_inside_adds_nothing(plain):

@@ -6,8 +6,8 @@ import pytest
 
 import keras_resnet
 from keras_resnet import decode_predictions
-from keras_resnet.errors import InputError
-from keras_resnet.labels import imagenet_classes, imagenet_labels
+from keras_resnet.common.errors import InputError
+from keras_resnet.images.labels import imagenet_classes, imagenet_labels
 
 
 def test_imagenet_is_whole_and_in_order():
@@ -27,8 +27,8 @@ def test_imagenet_is_whole_and_in_order():
     assert imagenet_labels()[281] == "tabby" and len(imagenet_labels()) == 1000
 
 
-def test_logits_and_probabilities_give_the_same(pictures):
-    logits = pictures(1000)[:, :] * 3
+def test_logits_and_probabilities_give_the_same(random_images):
+    logits = random_images(1000)[:, :] * 3
     probabilities = keras.ops.softmax(logits)
     found = decode_predictions(logits, top=3)
     assert [len(one) for one in found] == [3, 3]
@@ -56,7 +56,7 @@ def test_labels_of_ones_own():
 def test_half_precision_and_the_labels_of_a_card():
     probabilities = np.full((1, 1000), 1e-3, "float16")
     probabilities[0, 985] += 0.01
-    labels = keras_resnet.labels.imagenet_labels()
+    labels = keras_resnet.images.labels.imagenet_labels()
     ((best,),) = decode_predictions(probabilities, top=1, labels=labels)
     assert best[:2] == ("n11939491", "daisy")
     assert best[2] < 0.02  # it was not taken for logits and not sharpened

@@ -11,9 +11,9 @@ from conftest import randomize, tiny
 import keras_resnet
 from export import litert
 from export.litert import export_litert, main
-from export.proof.verify import ParityError
-from keras_resnet.errors import InputError
-from keras_resnet.preprocessing import Preprocessing
+from export.parity.verify import ParityError
+from keras_resnet.common.errors import InputError
+from keras_resnet.images.preprocessing import Preprocessing
 from keras_resnet.saving import Card, save_model
 
 SIZE = (33, 35)
@@ -58,7 +58,7 @@ def pixels(*shape, seed=0):
         *(pytest.param(one, marks=pytest.mark.slow) for one in FAMILIES),
     ],
 )
-def test_every_family_is_proven(name, tmp_path, pictures):
+def test_every_family_is_proven(name, tmp_path, random_images):
     model = build(name)
     path = tmp_path / "model.tflite"
     metadata = export_litert(model, path, card=card(), output="logits", verbose=False)
@@ -70,21 +70,21 @@ def test_every_family_is_proven(name, tmp_path, pictures):
     assert not [one for one in operators if one.startswith("Flex")]
     assert not operators & {"READ_VARIABLE", "VAR_HANDLE", "RSQRT"}  # all is folded
     for batch in (1, 3):
-        images = pictures(*SIZE, 3, batch=batch)
+        images = random_images(*SIZE, 3, batch=batch)
         expected = np.asarray(model(images, training=False))
         answer = serve(images=images)["logits"]
         assert np.abs(answer - expected).max() < 1e-5 * np.ptp(expected)
 
 
-def test_pictures_of_any_size_become_the_best_classes(tmp_path):
+def test_images_of_any_size_become_the_best_classes(tmp_path):
     model, path = build(), tmp_path / "model.tflite"
     options = {"output": "top_k", "top": 3, "preprocess": "full", "card": card()}
     export_litert(model, path, verbose=False, **options)
     serve, operators = interpret(path)
     assert not [one for one in operators if one.startswith("Flex")]
-    picture = pixels(1, 50, 41, 3)
-    found = serve(images=picture)
-    expected = keras.ops.softmax(model(PREPROCESSING(picture), training=False))
+    image = pixels(1, 50, 41, 3)
+    found = serve(images=image)
+    expected = keras.ops.softmax(model(PREPROCESSING(image), training=False))
     expected = np.asarray(expected)[0]
     best = np.argsort(-expected)[:3]
     assert (found["classes"][0] == best).all()

@@ -1,4 +1,4 @@
-"""`export.runtime.load`: pictures in, numpy out, in threads, without Keras."""
+"""`export.runtime.load`: images in, numpy out, in threads, without Keras."""
 
 import json
 import os
@@ -15,13 +15,12 @@ from onnx import TensorProto, helper
 from onnx_files import write_model
 from PIL import Image
 
-from export.running import plugin
-from export.running.prepare import normalize, resize_and_crop
-from export.running.session import Session
-from export.running.settings import Settings, read_settings, tuned_path, write_settings
-from export.runtime import load
-from keras_resnet.errors import InputError
-from keras_resnet.preprocessing import Preprocessing
+from export.runtime import load, plugin
+from export.runtime.prepare import normalize, resize_and_crop
+from export.runtime.session import Session
+from export.runtime.settings import Settings, read_settings, tuned_path, write_settings
+from keras_resnet.common.errors import InputError
+from keras_resnet.images.preprocessing import Preprocessing
 
 RECORD = Preprocessing(
     (8, 8), 0.875, "bicubic", (0.4, 0.5, 0.6), (0.2, 0.3, 0.4), "rgb"
@@ -42,7 +41,7 @@ def metadata(record=RECORD, preprocess="none", layout="nhwc", **more):
 
 
 @pytest.fixture
-def pictures():
+def random_images():
     draw = np.random.default_rng(0)
     return [draw.integers(0, 256, (*size, 3), np.uint8) for size in SIZES]
 
@@ -52,9 +51,9 @@ def file(tmp_path):
     return write_model(tmp_path / "small.onnx", metadata=metadata())
 
 
-def by_hand(path, pictures, record=RECORD):
+def by_hand(path, random_images, record=RECORD):
     """What Keras's preprocessing and a bare session give."""
-    return Session(path, "cpu").run(np.asarray(record(pictures)))
+    return Session(path, "cpu").run(np.asarray(record(random_images)))
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
@@ -67,54 +66,56 @@ def test_pillow_and_keras_prepare_alike(interpolation, channels, crop):
     for target in ((32, 32), (33, 24)):
         record = Preprocessing(target, crop, interpolation, mean, std, order)
         for size in ((75, 100), (200, 80), (32, 32), (20, 25)):
-            picture = draw.integers(0, 256, (*size, channels), np.uint8)
-            ours = normalize(resize_and_crop(picture, record), record)
-            keras = np.asarray(record(picture))[0]
+            image = draw.integers(0, 256, (*size, channels), np.uint8)
+            ours = normalize(resize_and_crop(image, record), record)
+            keras = np.asarray(record(image))[0]
             levels = np.abs(ours - keras) * 255 * 0.25
             assert ours.dtype == keras.dtype
             assert levels.max() < 1.001  # one of 255, where float32 rounds a half
             assert np.mean(levels > 0.001) < 0.05
 
 
-def test_one_picture_a_batch_or_a_list(file, pictures):
+def test_one_image_a_batch_or_a_list(file, random_images):
     predictor = load(file)
-    want = by_hand(file, pictures)
-    np.testing.assert_allclose(predictor(pictures), want, atol=2e-2)
-    np.testing.assert_allclose(predictor(pictures[0]), want[:1], atol=2e-2)
-    alone = [predictor(one) for one in pictures]
-    np.testing.assert_allclose(predictor(pictures), np.concatenate(alone), atol=1e-6)
-    batch = np.stack([pictures[0]] * 3)
+    want = by_hand(file, random_images)
+    np.testing.assert_allclose(predictor(random_images), want, atol=2e-2)
+    np.testing.assert_allclose(predictor(random_images[0]), want[:1], atol=2e-2)
+    alone = [predictor(one) for one in random_images]
+    np.testing.assert_allclose(
+        predictor(random_images), np.concatenate(alone), atol=1e-6
+    )
+    batch = np.stack([random_images[0]] * 3)
     np.testing.assert_allclose(predictor(batch), np.repeat(alone[0], 3, 0), atol=1e-6)
-    pillow = Image.fromarray(pictures[0])
+    pillow = Image.fromarray(random_images[0])
     np.testing.assert_array_equal(predictor(pillow), alone[0])
     assert predictor.labels == ("cat", "dog", "eel", "fox")
 
 
-def test_many_pictures_go_in_several_calls(file, pictures):
+def test_many_images_go_in_several_calls(file, random_images):
     predictor = load(file, Settings(batch=4))
-    sizes = [len(one) for one in predictor.batches(pictures * 2)]
+    sizes = [len(one) for one in predictor.batches(random_images * 2)]
     assert sizes == [4, 4, 2]
-    want = np.concatenate([predictor(pictures)] * 2)
-    np.testing.assert_allclose(predictor(pictures * 2), want, atol=1e-6)
+    want = np.concatenate([predictor(random_images)] * 2)
+    np.testing.assert_allclose(predictor(random_images * 2), want, atol=1e-6)
 
 
-def test_reversed_channels(tmp_path, pictures):
+def test_reversed_channels(tmp_path, random_images):
     record = replace(RECORD, channel_order="bgr")
     path = write_model(tmp_path / "bgr.onnx", metadata=metadata(record))
-    found = load(path)(pictures)
-    np.testing.assert_allclose(found, by_hand(path, pictures, record), atol=2e-2)
-    assert not np.allclose(found, by_hand(path, pictures), atol=2e-2)
+    found = load(path)(random_images)
+    np.testing.assert_allclose(found, by_hand(path, random_images, record), atol=2e-2)
+    assert not np.allclose(found, by_hand(path, random_images), atol=2e-2)
 
 
-def test_a_file_that_normalises(tmp_path, pictures):
+def test_a_file_that_normalises(tmp_path, random_images):
     path = write_model(
         tmp_path / "u.onnx", metadata=metadata(preprocess="normalize"), dtype=UINT8
     )
-    ready = np.stack([resize_and_crop(one, RECORD) for one in pictures])
-    np.testing.assert_array_equal(load(path)(pictures), Session(path).run(ready))
+    ready = np.stack([resize_and_crop(one, RECORD) for one in random_images])
+    np.testing.assert_array_equal(load(path)(random_images), Session(path).run(ready))
 
 
-def test_a_file_that_resizes(tmp_path, pictures):
+def test_a_file_that_resizes(tmp_path, random_images):
     path = write_model(
         tmp_path / "full.onnx",
         ("batch", "height", "width", 3),
@@ -122,21 +123,23 @@ def test_a_file_that_resizes(tmp_path, pictures):
         dtype=UINT8,
     )
     predictor = load(path)
-    given = [pictures[0], pictures[0], *pictures[1:]]
+    given = [random_images[0], random_images[0], *random_images[1:]]
     assert [len(one) for one in predictor.batches(given)] == [2, 1, 1, 1, 1]
     want = [Session(path).run(one[None]) for one in given]
     np.testing.assert_allclose(predictor(given), np.concatenate(want), rtol=1e-5)
 
 
-def test_a_fixed_batch_is_filled_up(tmp_path, pictures):
+def test_a_fixed_batch_is_filled_up(tmp_path, random_images):
     path = write_model(tmp_path / "two.onnx", (2, 8, 8, 3), metadata=metadata())
     dynamic = write_model(tmp_path / "any.onnx", metadata=metadata())
     for count in (1, 2, 5):
-        found = load(path)(pictures[:count])
-        np.testing.assert_allclose(found, load(dynamic)(pictures[:count]), atol=1e-6)
+        found = load(path)(random_images[:count])
+        np.testing.assert_allclose(
+            found, load(dynamic)(random_images[:count]), atol=1e-6
+        )
 
 
-def test_channels_first(tmp_path, pictures):
+def test_channels_first(tmp_path, random_images):
     nhwc = write_model(tmp_path / "nhwc.onnx", metadata=metadata())
     model = onnx.load(nhwc)
     model.graph.input[0].CopyFrom(
@@ -148,29 +151,29 @@ def test_channels_first(tmp_path, pictures):
     path = tmp_path / "nchw.onnx"
     onnx.save(model, path)
     first, last = load(path), load(nhwc)
-    np.testing.assert_allclose(first(pictures), last(pictures), atol=1e-6)
-    (turned,), (plain,) = first.batches(pictures), last.batches(pictures)
+    np.testing.assert_allclose(first(random_images), last(random_images), atol=1e-6)
+    (turned,), (plain,) = first.batches(random_images), last.batches(random_images)
     np.testing.assert_array_equal(turned, plain.transpose(0, 3, 1, 2))
 
 
-def test_several_outputs(tmp_path, pictures):
+def test_several_outputs(tmp_path, random_images):
     path = write_model(tmp_path / "two.onnx", outputs=2, metadata=metadata())
-    found = load(path, Settings(batch=2))(pictures)
+    found = load(path, Settings(batch=2))(random_images)
     assert {name: one.shape for name, one in found.items()} == {
         "logits": (5, 4),
         "probabilities": (5, 4),
     }
     with pytest.raises(InputError, match="top needs"):
-        load(path).top(pictures)
+        load(path).top(random_images)
 
 
-def test_top(file, pictures):
+def test_top(file, random_images):
     predictor = load(file)
-    found = predictor.top(pictures, 2)
+    found = predictor.top(random_images, 2)
     assert len(found) == 5
     with pytest.raises(InputError, match="k=0"):
-        predictor.top(pictures, 0)
-    logits = predictor(pictures)
+        predictor.top(random_images, 0)
+    logits = predictor(random_images)
     shares = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     for pairs, row in zip(found, shares, strict=True):
         assert [name for name, _ in pairs] == [
@@ -179,7 +182,7 @@ def test_top(file, pictures):
         np.testing.assert_allclose([p for _, p in pairs], np.sort(row)[:-3:-1], 1e-5)
 
 
-def test_top_without_labels_and_of_a_file_with_top_k(tmp_path, pictures):
+def test_top_without_labels_and_of_a_file_with_top_k(tmp_path, random_images):
     path = write_model(tmp_path / "k.onnx", outputs=2, metadata=metadata(labels=[]))
     model = onnx.load(path)
     del model.graph.output[:]
@@ -193,11 +196,11 @@ def test_top_without_labels_and_of_a_file_with_top_k(tmp_path, pictures):
         model.graph.output.append(helper.make_tensor_value_info(name, kind, None))
     onnx.save(model, path)
     predictor = load(path)
-    assert predictor(pictures)["classes"].shape == (5, 3)
-    first = predictor.top(pictures[0], 2)[0]
+    assert predictor(random_images)["classes"].shape == (5, 3)
+    first = predictor.top(random_images[0], 2)[0]
     assert len(first) == 2
     assert [int(name) for name, _ in first] == [
-        *predictor(pictures[0])["classes"][0, :2]
+        *predictor(random_images[0])["classes"][0, :2]
     ]
 
 
@@ -227,16 +230,16 @@ def test_a_file_that_records_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("images", "said"),
     [
-        ([], "one picture or more"),
-        (np.zeros((8, 8, 3), np.float32), "uint8 pictures"),
-        (np.zeros((8, 8), np.uint8), "uint8 pictures"),
-        (np.zeros((0, 8, 8, 3), np.uint8), "uint8 pictures"),
+        ([], "one image or more"),
+        (np.zeros((8, 8, 3), np.float32), "uint8 images"),
+        (np.zeros((8, 8), np.uint8), "uint8 images"),
+        (np.zeros((0, 8, 8, 3), np.uint8), "uint8 images"),
         (np.zeros((8, 8, 4), np.uint8), "4 channels"),
-        ("photo.jpg", "uint8 pictures"),
-        ([np.zeros((8, 8, 3), np.uint8), None], "uint8 pictures"),
+        ("photo.jpg", "uint8 images"),
+        ([np.zeros((8, 8, 3), np.uint8), None], "uint8 images"),
     ],
 )
-def test_pictures_that_cannot_be_used(file, images, said):
+def test_images_that_cannot_be_used(file, images, said):
     with pytest.raises(InputError, match=said) as caught:
         load(file)(images)
     assert "\n" not in str(caught.value)
@@ -273,12 +276,12 @@ def test_metadata_of_other_types(tmp_path, damage):
 
 
 @pytest.mark.parametrize("size", [[10**5, 10**5], [10**9, 10**9], [10**30, 10**30]])
-def test_a_size_that_no_memory_holds(tmp_path, pictures, size):
+def test_a_size_that_no_memory_holds(tmp_path, random_images, size):
     record = RECORDED | {"size": size}
     odd = metadata(preprocessing=record)
     path = write_model(tmp_path / "odd.onnx", ("n", "h", "w", 3), metadata=odd)
     with pytest.raises(InputError, match="would be resized"):
-        load(path)(pictures)
+        load(path)(random_images)
 
 
 @pytest.mark.parametrize(
@@ -291,16 +294,16 @@ def test_a_size_that_no_memory_holds(tmp_path, pictures, size):
         ),
     ],
 )
-def test_eight_threads_get_equal_answers(file, pictures, settings):
+def test_eight_threads_get_equal_answers(file, random_images, settings):
     predictor = load(file, settings)
-    want = [predictor(one) for one in pictures]
+    want = [predictor(one) for one in random_images]
 
     def call(number):
-        return number, predictor(pictures[number % len(pictures)])
+        return number, predictor(random_images[number % len(random_images)])
 
     with ThreadPoolExecutor(8) as pool:
         for number, found in pool.map(call, range(200)):
-            np.testing.assert_array_equal(found, want[number % len(pictures)])
+            np.testing.assert_array_equal(found, want[number % len(random_images)])
 
 
 BLOCKED = """
@@ -332,12 +335,12 @@ def test_neither_keras_nor_onnx_is_needed(file):
 TUNED = Settings(threads=1, spinning=False, batch=2)
 
 
-def test_settings_beside_the_file_are_taken(file, pictures, caplog):
+def test_settings_beside_the_file_are_taken(file, random_images, caplog):
     write_settings(TUNED, file, tuned_path(file), {})
     assert tuned_path(file).name == "small.tuned.json"
     assert read_settings(tuned_path(file), file) == TUNED
     predictor = load(file)
-    assert [len(one) for one in predictor.batches(pictures)] == [2, 2, 1]
+    assert [len(one) for one in predictor.batches(random_images)] == [2, 2, 1]
     options = predictor.session._session.get_session_options()
     assert options.intra_op_num_threads == 1
     entry = options.get_session_config_entry("session.intra_op.allow_spinning")
@@ -367,7 +370,9 @@ def test_settings_beside_the_file_are_taken(file, pictures, caplog):
         ("settings", "options", {"session.disable_prepacking": "1" * 9999}, "up to"),
     ],
 )
-def test_settings_that_do_not_fit(file, pictures, caplog, where, name, value, said):
+def test_settings_that_do_not_fit(
+    file, random_images, caplog, where, name, value, said
+):
     tuned = tuned_path(file)
     write_settings(TUNED, file, tuned, {})
     record = json.loads(tuned.read_text())
@@ -377,7 +382,7 @@ def test_settings_that_do_not_fit(file, pictures, caplog, where, name, value, sa
         load(file, tuned)
     predictor = load(file)  # beside the file: passed over, and said
     assert said in caplog.text
-    assert [len(one) for one in predictor.batches(pictures)] == [5]
+    assert [len(one) for one in predictor.batches(random_images)] == [5]
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ import pytest
 from onnx_files import expected, write_failing, write_model
 
 from export import loadgen
+from export.benchmark.under_test import SystemUnderTest, read_images
 from export.loadgen import main
-from export.running.session import Session
-from export.timing.under_test import SystemUnderTest, read_images
-from keras_resnet.errors import InputError
+from export.runtime.session import Session
+from keras_resnet.common.errors import InputError
 
 SHORT = ["--provider=cpu", "--samples=16", "--seconds=0.3", "--no-spinning"]
 LOGS = {"mlperf_log_summary.txt", "mlperf_log_detail.txt", "result.json"}
@@ -106,14 +106,14 @@ def test_settings_are_mlperfs_but_for_those_that_are_given(
         "scenario": scenario,
         "images": None,
         "samples": 4,
-        "picture": [8, 8, 3],
+        "image": [8, 8, 3],
         "batch": 2,
         "settings": asked,
         "folder": str(file.parent),
     }
     code = (
         "import json, sys, mlperf_loadgen as l\n"
-        "from export.timing import under_test\n"
+        "from export.benchmark import under_test\n"
         "under_test.WARMUP_SECONDS = 0\n"
         "l.StartTestWithLogSettings = lambda u, q, s, *_: print("
         "s.min_duration_ms, s.min_query_count, s.server_target_latency_ns)\n"
@@ -147,11 +147,11 @@ def test_every_sample_is_computed_and_its_own_output_handed_over(file):
 
 
 @pytest.mark.usefixtures("installed")
-def test_pictures_of_an_npz(file, tmp_path):
-    path = tmp_path / "pictures.npz"
+def test_images_of_an_npz(file, tmp_path):
+    path = tmp_path / "images.npz"
     np.savez(path, images=np.ones((3, 8, 8, 3), np.float32), labels=[1, 2, 3])
     row = _run(file, "--images", path, "--queries=20")
-    assert row["images"] == "pictures.npz"
+    assert row["images"] == "images.npz"
     assert row["loadgen_settings"]["performance_sample_count"] == 3
 
 
@@ -168,11 +168,11 @@ def test_pictures_of_an_npz(file, tmp_path):
     ],
 )
 def test_an_npz_of_another_kind_is_refused(file, tmp_path, arrays):
-    path = tmp_path / "pictures.npz"
+    path = tmp_path / "images.npz"
     path.write_bytes(b"no zip")
     if arrays is not None:
         np.savez(path, **arrays)
-    with pytest.raises(InputError, match=r"images=.*pictures\.npz"):
+    with pytest.raises(InputError, match=r"images=.*images\.npz"):
         main([str(file), "--images", str(path), *SHORT])
     assert sorted(tmp_path.iterdir()) == [path, file]
 
@@ -227,14 +227,21 @@ def test_without_loadgen_the_extra_is_named(file, monkeypatch):
 @pytest.mark.parametrize("scenario", ["SingleStream", "Server"])
 def test_a_query_that_fails_ends_the_run_in_one_line(tmp_path, scenario):
     path = write_failing(tmp_path / "failing.onnx")
-    pictures = tmp_path / "pictures.npz"
+    random_images = tmp_path / "images.npz"
     values = np.array([[1.0]] * 15 + [[255.0]], np.float32)
-    np.savez(pictures, images=values.reshape(16, 1, 1, 1))
-    words = ["--images", str(pictures), "--scenario", scenario, *SHORT, "--batch=1"]
+    np.savez(random_images, images=values.reshape(16, 1, 1, 1))
+    words = [
+        "--images",
+        str(random_images),
+        "--scenario",
+        scenario,
+        *SHORT,
+        "--batch=1",
+    ]
     words += ["--target-qps=500"] * (scenario == "Server")
     with pytest.raises(InputError, match=rf"{scenario} failed: .*failing\.onnx"):
         main([str(path), *words, "--seconds=2"])
-    assert sorted(tmp_path.iterdir()) == [path, pictures]
+    assert sorted(tmp_path.iterdir()) == [path, random_images]
 
 
 @pytest.mark.usefixtures("installed")

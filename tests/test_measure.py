@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from export.timing import energy
-from export.timing import measure as measuring
-from export.timing.measure import Candidate, measure, samples_for, statistics
-from export.timing.tables import table
+from export.benchmark import energy
+from export.benchmark import measure as measuring
+from export.benchmark.measure import Candidate, measure, samples_for, statistics
+from export.benchmark.tables import table
 
 QUICK = {
     "warmup_seconds": 0,

@@ -12,7 +12,7 @@ from conftest import randomize, tiny
 
 import keras_resnet
 from keras_resnet import blocks, build, get_architecture, list_models
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 from keras_resnet.style import Style
 
 KINDS = (  # one of each kind of network that the table can express
@@ -72,12 +72,12 @@ def test_default_classes_and_names():
 @pytest.mark.parametrize(
     ("name", "channels"), [*((name, 13) for name in KINDS), ("resnet50", 1)]
 )
-def test_any_channels_and_odd_sizes(name, channels, pictures):
+def test_any_channels_and_odd_sizes(name, channels, random_images):
     net = tiny(name)
     size = net.total_stride
     model = build(net, input_shape=(None, None, channels), classes=5)
     for height, width in ((size, size), (2 * size + 1, 3 * size - 1)):
-        output = model(pictures(height, width, channels))
+        output = model(random_images(height, width, channels))
         assert output.shape == (2, 5)
         np.testing.assert_allclose(np.sum(output, axis=-1), 1, atol=1e-5)
 
@@ -109,11 +109,11 @@ OWN_LAYERS = (  # those with layers that Keras does not have
         for name in KINDS
     ],
 )
-def test_saved_model_gives_the_same_answer(name, tmp_path, pictures):
+def test_saved_model_gives_the_same_answer(name, tmp_path, random_images):
     net = tiny(name)
     model = build(net, input_shape=(None, None, 3))
     randomize(model)
-    images = pictures(2 * net.total_stride + 1, 2 * net.total_stride, 3)
+    images = random_images(2 * net.total_stride + 1, 2 * net.total_stride, 3)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded(images), model(images))
@@ -133,7 +133,7 @@ def test_saved_model_loads_in_a_fresh_process(name, imports, tmp_path):
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("name", ["resnet50", "resnet20_v2"])
-def test_mixed_precision_keeps_the_head_in_float32(policy, name, pictures):
+def test_mixed_precision_keeps_the_head_in_float32(policy, name, random_images):
     net = tiny(name)
     keras.config.set_dtype_policy(policy)
     try:
@@ -143,19 +143,19 @@ def test_mixed_precision_keeps_the_head_in_float32(policy, name, pictures):
     assert model.output.dtype == "float32"
     convolutions = [x for x in model.layers if isinstance(x, keras.layers.Conv2D)]
     assert {x.compute_dtype for x in convolutions} == {policy.removeprefix("mixed_")}
-    images = pictures(net.input_size, net.input_size, 3)
+    images = random_images(net.input_size, net.input_size, 3)
     assert np.isfinite(model(images)).all()
 
 
 @pytest.mark.parametrize("name", ["resnet50", "resnet20", "resnetv2_50x1_bit"])
-def test_two_models_in_one_graph(name, pictures):
+def test_two_models_in_one_graph(name, random_images):
     """Flat (joined over their inputs) and nested, with default names."""
     net = tiny(name)
     size = net.input_size
     first, second = build(net), build(net)
     merged = keras.layers.Concatenate()([first.output, second.output])
     flat = keras.Model([first.input, second.input], merged)
-    images = pictures(size, size, 3)
+    images = random_images(size, size, 3)
     expected = np.concatenate([first(images), second(images)], -1)
     np.testing.assert_allclose(flat([images, images]), expected, atol=1e-6)
 
@@ -164,7 +164,7 @@ def test_two_models_in_one_graph(name, pictures):
     assert len(nested(images)) == 2
 
 
-def test_input_tensor_joins_an_existing_graph(pictures):
+def test_input_tensor_joins_an_existing_graph(random_images):
     net = tiny("resnet50")
     images = keras.Input((None, None, 1))
     x = keras.layers.Conv2D(3, 1)(images)
@@ -172,42 +172,42 @@ def test_input_tensor_joins_an_existing_graph(pictures):
     also = build(net, input_tensor=x)
     assert model.input is images
     both = keras.Model(images, [model.output, also.output])
-    assert both(pictures(64, 64, 1))[0].shape == (2, 1000)
+    assert both(random_images(64, 64, 1))[0].shape == (2, 1000)
 
 
-def test_channels_last_whatever_keras_is_set_to(pictures):
+def test_channels_last_whatever_keras_is_set_to(random_images):
     keras.config.set_image_data_format("channels_first")
     try:
         model = build(tiny("resnet50"))
     finally:
         keras.config.set_image_data_format("channels_last")
-    assert model(pictures(64, 64, 3)).shape == (2, 1000)
+    assert model(random_images(64, 64, 3)).shape == (2, 1000)
 
 
-def test_blocks_serve_in_a_network_of_ones_own(pictures):
+def test_blocks_serve_in_a_network_of_ones_own(random_images):
     x = images = keras.Input((None, None, 16))
     x = blocks.basic_block(x, 16, name="a")
     x = blocks.bottleneck_block(x, 8, stride=2, name="b")
     x = blocks.preactivation_basic_block(x, 48, stride=3, shortcut="A", name="c")
     x = blocks.preactivation_bottleneck_block(x, 12, name="d")
     model = keras.Model(images, x)
-    assert model(pictures(31, 20, 16)).shape == (2, 6, 4, 48)
+    assert model(random_images(31, 20, 16)).shape == (2, 6, 4, 48)
 
 
-def test_shortcut_a_subsamples_and_pads_channels(pictures):
+def test_shortcut_a_subsamples_and_pads_channels(random_images):
     from keras_resnet.layers import IdentityShortcut
 
-    images = pictures(5, 4, 3)
+    images = random_images(5, 4, 3)
     output = np.asarray(IdentityShortcut(5, stride=2)(images))
     np.testing.assert_array_equal(output[..., :3], images[:, ::2, ::2])
     assert not output[..., 3:].any()
 
 
-def test_weights_from_a_saved_file(tmp_path, pictures):
+def test_weights_from_a_saved_file(tmp_path, random_images):
     net = tiny("resnet50")
     model = build(net, classes=5)
     randomize(model)
-    images = pictures(64, 64, 3)
+    images = random_images(64, 64, 3)
     for file in (tmp_path / "a.keras", tmp_path / "a.weights.h5"):
         (model.save if file.suffix == ".keras" else model.save_weights)(file)
         again = build(net, classes=5, weights=file, name="another")
@@ -219,7 +219,7 @@ def test_weights_from_a_saved_file(tmp_path, pictures):
     np.testing.assert_array_equal(features(images), expected(images))
 
 
-def test_weights_behind_layers_of_ones_own(tmp_path, pictures):
+def test_weights_behind_layers_of_ones_own(tmp_path, random_images):
     net = tiny("resnet50")
     model = build(net, classes=5)
     randomize(model)
@@ -227,9 +227,9 @@ def test_weights_behind_layers_of_ones_own(tmp_path, pictures):
     images = keras.Input((64, 64, 1))
     x = keras.layers.Conv2D(3, 1, name="colour")(images)
     joined = build(net, input_tensor=x, classes=5, weights=tmp_path / "a.keras")
-    coloured = joined.get_layer("colour")(pictures(64, 64, 1))
+    coloured = joined.get_layer("colour")(random_images(64, 64, 1))
     expected = model(coloured)
-    np.testing.assert_allclose(joined(pictures(64, 64, 1)), expected, atol=1e-6)
+    np.testing.assert_allclose(joined(random_images(64, 64, 1)), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -313,20 +313,20 @@ def test_input_tensor_and_input_shape_must_agree():
         build("resnet20", input_tensor=keras.Input((8, 8, None)))
 
 
-def test_numpy_counts_as_well(pictures):
+def test_numpy_counts_as_well(random_images):
     shape = (np.int64(32), np.int64(32), 3)
     model = build(tiny("resnet20"), classes=np.int64(4), input_shape=shape)
-    assert model(pictures(32, 32, 3)).shape == (2, 4)
+    assert model(random_images(32, 32, 3)).shape == (2, 4)
 
 
-def test_standardised_kernels_of_zeros_in_half_precision(pictures):
+def test_standardised_kernels_of_zeros_in_half_precision(random_images):
     """The epsilon under the root is smaller than float16's least number."""
     keras.config.set_dtype_policy("mixed_float16")
     try:
         model = build(tiny("resnetv2_50x1_bit"), zero_init_residual=True)
     finally:
         keras.config.set_dtype_policy("float32")
-    assert np.isfinite(model(pictures(64, 64, 3))).all()
+    assert np.isfinite(model(random_images(64, 64, 3))).all()
 
 
 def test_names_start_anew_with_keras():
@@ -353,10 +353,10 @@ def test_bad_block_arguments_are_named(block):
         block(x, 8, shortcut="A", name="x")
 
 
-def test_model_trains(pictures):
+def test_model_trains(random_images):
     model = build(tiny("resnet20"), classes=3)
     model.compile("sgd", "sparse_categorical_crossentropy")
-    images, labels = pictures(8, 8, 3, batch=6), np.arange(6) % 3
+    images, labels = random_images(8, 8, 3, batch=6), np.arange(6) % 3
     losses = [model.train_on_batch(images, labels) for _ in range(20)]
     assert losses[-1] < losses[0]
 

@@ -15,11 +15,10 @@ import keras_resnet
 from export.graph import folding
 from export.model.signature import make_signature
 from export.onnx import export_onnx, main, runner
-from export.proof.differences import ParityError
-from export.proof.verify import prove
+from export.parity.verify import prove
 from export.runtime import Session
-from keras_resnet.errors import InputError
-from keras_resnet.preprocessing import Preprocessing
+from keras_resnet.common.errors import InputError, ParityError
+from keras_resnet.images.preprocessing import Preprocessing
 from keras_resnet.saving import Card, attach
 
 TOLERANCE = 1e-5  # of the outputs' spread; float32 rounding measures below 3e-6
@@ -57,9 +56,9 @@ def operators(graph):
 
 
 @pytest.mark.parametrize("name", NAMES + SHRUNK)
-def test_every_form_is_small_and_equal(name, tmp_path, pictures):
+def test_every_form_is_small_and_equal(name, tmp_path, random_images):
     model = build(name)
-    images = pictures(33, 35, 3, batch=3)
+    images = random_images(33, 35, 3, batch=3)
     session, graph = export(model, tmp_path, output="logits")
     assert_equal(session.run(images), model(images, training=False))
     assert_equal(session.run(images[:1]), model(images[:1], training=False))
@@ -114,9 +113,9 @@ def test_input_output_and_metadata(tmp_path):
 
 
 @pytest.mark.parametrize("activation", [None, "softmax"])
-def test_logits_and_probabilities_of_either_ending(activation, tmp_path, pictures):
+def test_logits_and_probabilities_of_either_ending(activation, tmp_path, random_images):
     model = build("resnet8", activation=activation)
-    images = pictures(33, 35, 3)
+    images = random_images(33, 35, 3)
     logits, _ = export(model, tmp_path, output="logits")
     probabilities, _ = export(model, tmp_path, output="probabilities")
     expected = np.asarray(model(images, training=False))
@@ -161,34 +160,34 @@ def test_preprocessing_is_baked_in(name, layout, order, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["resnet8", "resnet18_v2"])
-def test_channels_first_input_needs_no_transpose(name, tmp_path, pictures):
+def test_channels_first_input_needs_no_transpose(name, tmp_path, random_images):
     model = build(name)
     session, graph = export(model, tmp_path, layout="nchw", output="logits")
     assert session.input_shape == (None, 3, 33, 35)
     assert not operators(graph)["Transpose"]
-    images = pictures(33, 35, 3)
+    images = random_images(33, 35, 3)
     turned = images.transpose(0, 3, 1, 2).copy()
     assert_equal(session.run(turned), model(images, training=False))
 
 
 @pytest.mark.parametrize("name", ["resnet8", "resnet50", "resnet50_v2"])
-def test_open_height_and_width(name, tmp_path, pictures):
+def test_open_height_and_width(name, tmp_path, random_images):
     model = build(name, size=None)
     session, graph = export(model, tmp_path, output="logits")
     axes = graph.input[0].type.tensor_type.shape.dim
     assert [axis.dim_param for axis in axes[:3]] == ["batch", "height", "width"]
     for size in (32, 45), (65, 64):
-        images = pictures(*size, 3)
+        images = random_images(*size, 3)
         assert_equal(session.run(images), model(images, training=False))
     fixed, _ = export(model, tmp_path, input_size=(40, 33))
     assert fixed.input_shape == (None, 40, 33, 3)
 
 
 @pytest.mark.parametrize("channels", [1, 4, 13])
-def test_any_number_of_channels(channels, tmp_path, pictures):
+def test_any_number_of_channels(channels, tmp_path, random_images):
     model = build("resnet8", channels=channels)
     session, _ = export(model, tmp_path, output="logits")
-    images = pictures(33, 35, channels)
+    images = random_images(33, 35, channels)
     assert_equal(session.run(images), model(images, training=False))
 
 
@@ -200,16 +199,18 @@ def test_other_activations(activation, tmp_path):
 
 
 @pytest.mark.parametrize("opset", [13, 15, 19, 23])
-def test_other_opsets(opset, tmp_path, pictures):
+def test_other_opsets(opset, tmp_path, random_images):
     model = build("resnet50_v2")
     session, _ = export(model, tmp_path, opset=opset, output="logits")
     assert session.metadata["opset"] == opset
-    images = pictures(33, 35, 3)
+    images = random_images(33, 35, 3)
     assert_equal(session.run(images), model(images, training=False))
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_a_mixed_precision_model_is_exported_in_float32(policy, tmp_path, pictures):
+def test_a_mixed_precision_model_is_exported_in_float32(
+    policy, tmp_path, random_images
+):
     keras.config.set_dtype_policy(policy)
     try:
         mixed = build("resnet8")
@@ -218,7 +219,7 @@ def test_a_mixed_precision_model_is_exported_in_float32(policy, tmp_path, pictur
     exact = build("resnet8")
     exact.set_weights(mixed.get_weights())
     session, _ = export(mixed, tmp_path, output="logits")
-    images = pictures(33, 35, 3)
+    images = random_images(33, 35, 3)
     assert session.metadata["precision"] == "float32"
     assert_equal(session.run(images), exact(images, training=False))
     # bfloat16 has 8 bits of mantissa, and eight layers of it add up.
@@ -244,7 +245,7 @@ def odd_model():
 
 @pytest.mark.parametrize("axes", [[1], [2], [3], [2, 3]])
 @pytest.mark.parametrize("groups", [1, 3])
-def test_reversals_of_ones_own(axes, groups, tmp_path, pictures):
+def test_reversals_of_ones_own(axes, groups, tmp_path, random_images):
     """Those of channels go into an ungrouped kernel, others stay."""
     images = keras.Input((9, 8, 3))
     turn = tuple(slice(None, None, -1 if i in axes else None) for i in range(4))
@@ -253,26 +254,26 @@ def test_reversals_of_ones_own(axes, groups, tmp_path, pictures):
     model = keras.Model(images, layers.Dense(5)(x))
     randomize(model)
     session, graph = export(model, tmp_path, output="logits")
-    images = pictures(9, 8, 3)
+    images = random_images(9, 8, 3)
     assert_equal(session.run(images), model(images, training=False))
     assert operators(graph)["Slice"] == (axes != [3] or groups != 1)
 
 
-def test_a_graph_that_folding_must_leave_alone(tmp_path, pictures):
+def test_a_graph_that_folding_must_leave_alone(tmp_path, random_images):
     model = odd_model()
     session, graph = export(model, tmp_path)
-    images = pictures(21, 18, 3) - 1
+    images = random_images(21, 18, 3) - 1
     assert_equal(session.run(images), model(images, training=False))
     assert operators(graph)["Pad"] == 1
 
 
-def test_padding_with_minus_infinity_goes_into_the_pool(tmp_path, pictures):
+def test_padding_with_minus_infinity_goes_into_the_pool(tmp_path, random_images):
     model = build("resnet50_v2", size=64)
     before = keras.Model(model.input, model.layers[1].output)
     session, graph = export(model, tmp_path, output="logits")
     (pool,) = (node for node in graph.node if node.op_type == "MaxPool")
     assert onnx.helper.get_node_attr_value(pool, "pads") == [1, 1, 1, 1]
-    images = pictures(64, 66, 3) - 2
+    images = random_images(64, 66, 3) - 2
     assert np.asarray(before(images)).min() < 0
     assert_equal(session.run(images), model(images, training=False))
 
@@ -386,13 +387,13 @@ def test_the_command_line(tmp_path, capsys):
     assert [one.name for one in path.parent.iterdir()] == ["model.onnx"]
 
 
-def test_keras_applications(tmp_path, pictures):
+def test_keras_applications(tmp_path, random_images):
     model = keras.applications.ResNet50(
         weights=None, input_shape=(32, 32, 3), classes=7
     )
     randomize(model)
     session, graph = export(model, tmp_path)
-    images = pictures(32, 32, 3)
+    images = random_images(32, 32, 3)
     assert_equal(session.run(images), model(images, training=False), 1e-4)
     assert operators(graph)["Conv"] == 53
     assert not operators(graph)["Mul"]
@@ -416,11 +417,11 @@ def ending(kind):
 
 
 @pytest.mark.parametrize("kind", ["dropout", "normalization", "called twice"])
-def test_models_of_ones_own_equal_the_model_itself(kind, tmp_path, pictures):
+def test_models_of_ones_own_equal_the_model_itself(kind, tmp_path, random_images):
     model = ending(kind)
     output = "probabilities" if kind == "called twice" else "logits"
     session, _ = export(model, tmp_path, output=output)
-    images = pictures(8, 8, 3)
+    images = random_images(8, 8, 3)
     assert_equal(session.run(images), model(images, training=False))
 
 

@@ -16,7 +16,7 @@ from export.graph.files import load, save, weights_beside
 from export.model.signature import make_signature
 from export.runtime import Session
 from keras_resnet import build, get_architecture
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def proto(signature):
     return convert(signature, 17, "nhwc")
 
 
-def test_weights_beside_the_file(signature, proto, tmp_path, pictures):
+def test_weights_beside_the_file(signature, proto, tmp_path, random_images):
     inside, beside = tmp_path / "inside.onnx", tmp_path / "beside.onnx"
     assert save(proto, {"name": "one"}, inside) is None
     data = save(proto, {"name": "two"}, beside, size_threshold=1)
@@ -39,7 +39,7 @@ def test_weights_beside_the_file(signature, proto, tmp_path, pictures):
     assert weights_beside(beside) == [data]
     assert weights_beside(inside) == []
     onnx.checker.check_model(str(beside), full_check=True)
-    images = pictures(*signature.shape[1:])
+    images = random_images(*signature.shape[1:])
     expected = np.asarray(signature(images)["logits"])
     for path in (inside, beside):
         actual = Session(path, "cpu").run(images)

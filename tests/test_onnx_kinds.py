@@ -18,9 +18,9 @@ from export.graph.files import load
 from export.model.signature import make_signature
 from export.onnx import export_onnx
 from keras_resnet import build
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
+from keras_resnet.images.preprocessing import Preprocessing
 from keras_resnet.layers import LowestPadding2D
-from keras_resnet.preprocessing import Preprocessing
 
 FAST = ("seresnext50_32x4d", "resnetblur18", "resnet50_gn")
 # Operators of the tiny net of a kind, beside Conv, Relu, Add and the last three.
@@ -64,19 +64,19 @@ def test_every_mechanism_exports(name, tmp_path):
         assert count[operator] == number, operator
 
 
-def test_group_normalization_of_open_sizes(pictures):
+def test_group_normalization_of_open_sizes(random_images):
     model = build(tiny("resnet50_gn"), input_shape=(None, None, 3))
     randomize(model)
     signature = make_signature(model, output="logits")
     proto = convert(signature, 17, "nhwc")
     for size in (64, 97), (81, 67):
-        images = pictures(*size, 3)
+        images = random_images(*size, 3)
         expected = np.asarray(signature(images)["logits"])
         assert np.abs(run(proto, images) - expected).max() < 1e-5 * np.ptp(expected)
 
 
-def test_resizing_turns_no_picture(pictures):
-    """Both products take the picture channels first, as it lies after its entry."""
+def test_resizing_turns_no_image(random_images):
+    """Both products take the image channels first, as it lies after its entry."""
     model = build("resnet8", input_shape=(32, 40, 3))
     randomize(model)
     preprocessing = Preprocessing((32, 40), 0.9, "bicubic", (0.4,) * 3, (0.2,) * 3)
@@ -99,9 +99,9 @@ def run(proto, images, **options):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*COUNTS, "resnetv2_50d_evos", "resnetv2_50d_frn"])
-def test_every_opset(name, pictures):
+def test_every_opset(name, random_images):
     signature = make_signature(tiny_net(name), output="logits")
-    images = pictures(*signature.shape[1:])
+    images = random_images(*signature.shape[1:])
     expected = np.asarray(signature(images)["logits"])
     for opset in OPSETS:
         proto = convert(signature, opset, "nhwc")
@@ -125,14 +125,14 @@ def negative_before_pool(padding):
 
 
 @pytest.mark.parametrize("padding", [layers.ZeroPadding2D, LowestPadding2D])
-def test_padding_before_a_pool_of_negatives(padding, pictures):
+def test_padding_before_a_pool_of_negatives(padding, random_images):
     """onnxruntime's default level folds a Pad by zero into the pool, wrongly.
 
     Ours stays right; the graph that another exporter would write does not, or this
     test could not fail.
     """
     model = negative_before_pool(padding)
-    images = -1 - np.abs(pictures(12, 12, 3))
+    images = -1 - np.abs(random_images(12, 12, 3))
     expected = np.asarray(model(images))
     proto = convert(make_signature(model, output="logits"), 17, "nhwc")
     assert np.abs(run(proto, images) - expected).max() < 1e-5
@@ -175,11 +175,11 @@ class FromWeights(layers.Layer):
         return x * keras.ops.erfinv(self.factor * 0.1)
 
 
-def of_pictures(x):
+def of_images(x):
     return keras.ops.erfinv(x * 0.1)
 
 
-@pytest.mark.parametrize("first", [of_pictures, FromWeights()])
+@pytest.mark.parametrize("first", [of_images, FromWeights()])
 def test_an_operator_without_onnx_form_is_refused_by_name(first, tmp_path):
     images = keras.Input((8, 8, 3))
     x = layers.GlobalAveragePooling2D()(first(images))

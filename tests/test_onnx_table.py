@@ -1,6 +1,6 @@
 """Every architecture of the table, at its own depth and width, as a proven file.
 
-The shallow ones come first. Pictures are of two strides a side, which every mechanism
+The shallow ones come first. Images are of two strides a side, which every mechanism
 of a net sees as it does larger ones.
 """
 
@@ -35,6 +35,6 @@ def test_every_architecture_exports(name, tmp_path):
     assert metadata["parity"]["top1_agreement"] == 1
     nodes = load(path).graph.node
     assert all(not node.domain and onnx.defs.has(node.op_type) for node in nodes)
-    # the pictures', and the weights' of ResNeSt's splits where groups attend apart
+    # the images', and the weights' of ResNeSt's splits where groups attend apart
     turned = [node for node in nodes if node.op_type == "Transpose"]
     assert len(turned) == 1 or (row.radix > 1 and row.cardinality > 1)

@@ -10,9 +10,9 @@ from conftest import randomize, tiny
 import keras_resnet
 from export import openvino as ours
 from export.openvino import export_openvino, main
-from export.proof.verify import GATES, ParityError
-from keras_resnet.errors import InputError
-from keras_resnet.preprocessing import Preprocessing
+from export.parity.verify import GATES, ParityError
+from keras_resnet.common.errors import InputError
+from keras_resnet.images.preprocessing import Preprocessing
 from keras_resnet.saving import Card, save_model
 
 openvino = pytest.importorskip("openvino")
@@ -49,7 +49,7 @@ def read(path):
     "name",
     ["resnet8", *(pytest.param(one, marks=pytest.mark.slow) for one in FAMILIES)],
 )
-def test_every_family_is_proven(name, tmp_path, pictures):
+def test_every_family_is_proven(name, tmp_path, random_images):
     model, path = build(name), tmp_path / "model.xml"
     metadata = export_openvino(model, path, card=card(), output="logits", verbose=False)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["model.bin", "model.xml"]
@@ -58,20 +58,20 @@ def test_every_family_is_proven(name, tmp_path, pictures):
     record = read_back.get_rt_info(["keras_resnet"]).astype(str)
     assert record == json.dumps(metadata)
     for batch in (1, 3):
-        images = pictures(*SIZE, 3, batch=batch)
+        images = random_images(*SIZE, 3, batch=batch)
         expected = np.asarray(model(images, training=False))
         answer = compiled({"images": images})["logits"]
         assert np.abs(answer - expected).max() < 1e-5 * np.ptp(expected)
 
 
-def test_pictures_of_any_size_become_the_best_classes(tmp_path):
+def test_images_of_any_size_become_the_best_classes(tmp_path):
     model, path = build(), tmp_path / "model.xml"
     options = {"output": "top_k", "top": 3, "preprocess": "full", "card": card()}
     export_openvino(model, path, verbose=False, **options)
     generator = np.random.default_rng(0)
-    picture = generator.integers(0, 256, (1, 50, 41, 3), dtype=np.uint8)
-    found = read(path)[1]({"images": picture})
-    expected = keras.ops.softmax(model(PREPROCESSING(picture), training=False))
+    image = generator.integers(0, 256, (1, 50, 41, 3), dtype=np.uint8)
+    found = read(path)[1]({"images": image})
+    expected = keras.ops.softmax(model(PREPROCESSING(image), training=False))
     expected = np.asarray(expected)[0]
     best = np.argsort(-expected)[:3]
     assert (found["classes"][0] == best).all()

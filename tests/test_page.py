@@ -8,13 +8,13 @@ from xml.etree import ElementTree
 
 import pytest
 
+from export.benchmark.latency_chart import draw
+from export.benchmark.measure import statistics
+from export.benchmark.page import write_page
+from export.benchmark.results import write_results
+from export.benchmark.tables import markdown, table
 from export.page import main, read_rows
-from export.timing.measure import statistics
-from export.timing.page import write_page
-from export.timing.picture import draw
-from export.timing.results import write_results
-from export.timing.tables import markdown, table
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 
 MACHINE = {"time": "2026-01-01", "cpu": "A & B", "cores": 2, "gpus": [], "driver": None}
 HOSTILE = "</svg><script>alert('$x_1$ $\\frac{$')</script>|`*\x00\u2028"
@@ -111,7 +111,7 @@ def test_hostile_names_stay_text(tmp_path):
     assert any("alert('$x_1$ $" in one for one in page.texts)
 
 
-def test_hostile_names_in_a_picture(tmp_path):
+def test_hostile_names_in_a_image(tmp_path):
     draw([row(HOSTILE), row("b", batch=2)], tmp_path / "r.png", "the machine")
     assert (tmp_path / "r.png").stat().st_size > 1000
 
@@ -236,7 +236,7 @@ def test_a_page_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
     results, out = tmp_path / "r.jsonl", tmp_path / "page.html"
     results.write_text(_changed())
     out.write_text("old")
-    monkeypatch.setattr("export.timing.page.charts", lambda rows: 1 / 0)
+    monkeypatch.setattr("export.benchmark.page.charts", lambda rows: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main([str(results), "--out", str(out), "--force"])
     assert out.read_text() == "old"

@@ -41,7 +41,7 @@ def _all(names, fast):
 
 
 def _differences(model, name):
-    """From the golden answers of `name`, one for each size of picture."""
+    """From the golden answers of `name`, one for each size of image."""
     return [ours.difference(model, case) for case in CASES[name]]
 
 

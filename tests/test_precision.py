@@ -23,16 +23,16 @@ import keras_resnet
 from export.graph.convert import convert
 from export.model.signature import make_signature
 from export.onnx import export_onnx, main
-from export.precision import reduce as reducing
-from export.precision.accuracy import AccuracyError, evaluate
-from export.precision.lowering import lowering
-from export.precision.pictures import Pictures, pictures_of
-from export.precision.plan import METHODS, PRECISIONS, Plan
-from export.precision.ranges import Histogram, measure
-from export.precision.running import runner
-from export.precision.sensitivity import fewest, rank
-from keras_resnet.command import run
-from keras_resnet.errors import InputError
+from export.quantization import reduce as reducing
+from export.quantization.accuracy import evaluate
+from export.quantization.images import Images, images_of
+from export.quantization.lowering import lowering
+from export.quantization.plan import METHODS, PRECISIONS, Plan
+from export.quantization.ranges import Histogram, measure
+from export.quantization.running import runner
+from export.quantization.sensitivity import fewest, rank
+from keras_resnet.common.command import run
+from keras_resnet.common.errors import AccuracyError, InputError
 from keras_resnet.saving import Card, attach, save_model
 from keras_resnet.training.data import load
 
@@ -53,8 +53,8 @@ def model(folder):
     keras.utils.set_random_seed(0)
     architecture = keras_resnet.get_architecture("resnet8")
     model = keras_resnet.build(architecture, input_shape=(8, 8, 1), classes=10)
-    pictures = digits.source.shuffled(tf.constant(0, tf.int64)).batch(2000)
-    images, labels = pictures.get_single_element()
+    random_images = digits.source.shuffled(tf.constant(0, tf.int64)).batch(2000)
+    images, labels = random_images.get_single_element()
     images = digits.preprocessing.normalize(images)
     model.compile("adam", "sparse_categorical_crossentropy")
     model.fit(images, labels, batch_size=32, epochs=8, verbose=0)
@@ -80,11 +80,11 @@ def plan(folder):
 
 
 def reduce(proto, signature, plan):
-    return reducing.reduce(proto, plan, *pictures_of(plan, signature))
+    return reducing.reduce(proto, plan, *images_of(plan, signature))
 
 
-def calibration_pictures(plan, signature):
-    return pictures_of(replace(plan, validate="none"), signature)[0]
+def calibration_images(plan, signature):
+    return images_of(replace(plan, validate="none"), signature)[0]
 
 
 def operators(proto):
@@ -108,7 +108,7 @@ def optimized(proto, folder):
 
 def noise(*shape, batch=8, seed=0):
     images = np.random.default_rng(seed).normal(size=(batch, *shape)).astype("float32")
-    return Pictures("noise", batch, tf.data.Dataset.from_tensors((images, [0] * batch)))
+    return Images("noise", batch, tf.data.Dataset.from_tensors((images, [0] * batch)))
 
 
 def lowered(name, precision, **options):
@@ -117,9 +117,9 @@ def lowered(name, precision, **options):
     net = keras_resnet.build(architecture, classes=7)
     randomize(net)
     exact = convert(make_signature(net, output="logits"), 17, "nhwc")
-    pictures = noise(*net.input_shape[1:])
-    made = lowering(exact, Plan(precision=precision, **options), pictures, False)
-    return made.build(NONE), exact, next(iter(pictures))[0]
+    random_images = noise(*net.input_shape[1:])
+    made = lowering(exact, Plan(precision=precision, **options), random_images, False)
+    return made.build(NONE), exact, next(iter(random_images))[0]
 
 
 @pytest.mark.parametrize("precision", LOWER)
@@ -348,32 +348,32 @@ def test_nchw_and_a_fixed_batch(model, plan):
 
 
 @pytest.mark.parametrize("preprocess", ["none", "normalize", "full"])
-def test_pictures_enter_as_the_file_wants_them(preprocess, model, plan, folder):
+def test_images_enter_as_the_file_wants_them(preprocess, model, plan, folder):
     signature = make_signature(model, preprocess=preprocess)
     digits = load("digits", data_dir=folder)
-    pictures = calibration_pictures(plan(precision="int8"), signature)
-    images, labels = next(iter(pictures))
-    assert pictures.count == 256 and len(images) == len(labels)
+    random_images = calibration_images(plan(precision="int8"), signature)
+    images, labels = next(iter(random_images))
+    assert random_images.count == 256 and len(images) == len(labels)
     raw, expected = next(iter(digits.source.shuffled(tf.constant(0, tf.int64))))
     assert labels[0] == expected
     if preprocess == "none":
         raw = digits.preprocessing.normalize(raw)
     assert images.dtype == signature.dtype
     np.testing.assert_array_equal(images[0], raw)
-    again, _ = next(iter(pictures))
+    again, _ = next(iter(random_images))
     np.testing.assert_array_equal(images, again)
 
 
-def test_pictures_of_any_size(tmp_path, model, photos):
+def test_images_of_any_size(tmp_path, model, photos):
     """Resized and cropped as the card says; whole ones where the file does it."""
     record = replace(model.card.preprocessing, size=(20, 24), crop=0.875)
     record = replace(record, mean=(0.5,) * 3, std=(0.25,) * 3)
     net = keras_resnet.build("resnet8", input_shape=(20, 24, 3), classes=2)
     attach(net, Card(model.card.architecture, ("cats", "dogs"), record))
     plan = Plan(precision="int8", calibrate=f"folder:{photos}")
-    images, _ = next(iter(calibration_pictures(plan, make_signature(net))))
+    images, _ = next(iter(calibration_images(plan, make_signature(net))))
     assert images.shape[1:] == (20, 24, 3)
-    whole = calibration_pictures(plan, make_signature(net, preprocess="full"))
+    whole = calibration_images(plan, make_signature(net, preprocess="full"))
     first, _ = next(iter(whole))
     assert first.dtype == np.uint8 and len(first) == 1
     np.testing.assert_allclose(images[0], record(first)[0], atol=1e-5)
@@ -384,7 +384,7 @@ def test_a_card_starts_no_download_and_names_no_path(model, photos, proto, plan)
         card = replace(model.card, training={"data": recorded})
         signature = make_signature(model, card=card)
         with pytest.raises(InputError, match="name one with --calibrate"):
-            calibration_pictures(plan(precision="int8"), signature)
+            calibration_images(plan(precision="int8"), signature)
         with pytest.raises(InputError, match="name one with --validate"):
             reduce(proto, signature, plan(precision="float16"))
 
@@ -421,13 +421,13 @@ def test_what_makes_no_sense_is_refused(options, complaint):
         Plan(**{"precision": "int8"} | options)
 
 
-def test_pictures_that_do_not_fit_are_refused(model, proto, signature, photos, plan):
-    with pytest.raises(InputError, match="pictures of 3 channels, the model takes 1"):
-        calibration_pictures(
+def test_images_that_do_not_fit_are_refused(model, proto, signature, photos, plan):
+    with pytest.raises(InputError, match="images of 3 channels, the model takes 1"):
+        calibration_images(
             plan(precision="int8", calibrate=f"folder:{photos}"), signature
         )
     with pytest.raises(InputError, match="neither folder:PATH nor a data set"):
-        calibration_pictures(plan(precision="int8", calibrate="digit"), signature)
+        calibration_images(plan(precision="int8", calibrate="digit"), signature)
     net = keras_resnet.build("resnet8", input_shape=(8, 8, 1), classes=11)
     with pytest.raises(InputError, match="has 10 classes, the model 11"):
         reduce(proto, make_signature(net), plan(precision="int8", calibrate="digits"))
@@ -439,7 +439,7 @@ def test_pictures_that_do_not_fit_are_refused(model, proto, signature, photos, p
         reduce(proto, make_signature(model, card=turned), plan(precision="int8"))
 
 
-def write_pictures(root, count, value=None):
+def write_images(root, count, value=None):
     for label in ("a", "b"):
         (root / label).mkdir(parents=True)
         for index in range(count):
@@ -447,25 +447,25 @@ def write_pictures(root, count, value=None):
             keras.utils.save_img(root / label / f"{index}.png", image, scale=False)
 
 
-def test_too_few_or_constant_pictures_are_refused(tmp_path):
+def test_too_few_or_constant_images_are_refused(tmp_path):
     net = keras_resnet.build("resnet8", input_shape=(16, 16, 3), classes=2)
     signature = make_signature(net)
-    write_pictures(tmp_path / "few", 2)
-    write_pictures(tmp_path / "grey", 8, value=127)
+    write_images(tmp_path / "few", 2)
+    write_images(tmp_path / "grey", 8, value=127)
     for name, complaint in (
-        ("few", "has 2 training pictures: 8"),
+        ("few", "has 2 training images: 8"),
         ("grey", "one value"),
     ):
         plan = Plan(precision="int8", calibrate=f"folder:{tmp_path / name}")
         with pytest.raises(InputError, match=complaint):
-            calibration_pictures(plan, signature)
+            calibration_images(plan, signature)
 
 
-def test_a_command_refuses_pictures_to_calibrate_with(tmp_path, capsys):
+def test_a_command_refuses_images_to_calibrate_with(tmp_path, capsys):
     net = keras_resnet.build("resnet8", input_shape=(16, 16, 1), classes=2)
     save_model(net, tmp_path / "net.keras")
-    write_pictures(tmp_path / "coloured", 9)
-    write_pictures(tmp_path / "one", 1)
+    write_images(tmp_path / "coloured", 9)
+    write_images(tmp_path / "one", 1)
     (tmp_path / "one" / "b" / "0.png").unlink()
     (tmp_path / "one" / "b").rmdir()
     out = tmp_path / "out"
@@ -473,7 +473,7 @@ def test_a_command_refuses_pictures_to_calibrate_with(tmp_path, capsys):
         ("digits", "8x8, the model takes 16x16"),
         (f"folder:{tmp_path / 'coloured'}", "3 channels, the model takes 1"),
         (f"folder:{tmp_path / 'one'}", "there is only 'a'"),
-        (f"folder:{tmp_path / 'one' / 'a'}", "no readable picture"),  # no labels
+        (f"folder:{tmp_path / 'one' / 'a'}", "no readable image"),  # no labels
         (f"folder:{tmp_path / 'none'}", "no such folder"),
     ):
         words = [tmp_path / "net.keras", "--out", out / "net.onnx", "--calibrate", spec]
@@ -502,7 +502,7 @@ def network_of_ones_own(dtype="float32"):
     [*((one, "float32") for one in LOWER), ("int8", "uint8")],
 )
 def test_a_network_of_ones_own(precision, dtype, photos, tmp_path, capsys):
-    """Nothing says how its pictures are normalised: those of data are as training
+    """Nothing says how its images are normalised: those of data are as training
     does it, and raw ones prove nothing where ranges are of such."""
     spec, path = f"folder:{photos}", tmp_path / "net.onnx"
     calibrated = precision.startswith("int8") and precision != "int8-weights"
@@ -513,7 +513,7 @@ def test_a_network_of_ones_own(precision, dtype, photos, tmp_path, capsys):
     found = export_onnx(net, path, plan=plan, images=raw)
     printed = capsys.readouterr().out
     told = dtype == "float32"
-    assert ("nothing says how pictures are normalised" in printed) == told
+    assert ("nothing says how images are normalised" in printed) == told
     assert ("left out of the proof" in printed) == (told and calibrated)
     assert found["preprocessing"] is None
     assert found["accuracy"]["images"] == 4
@@ -525,7 +525,7 @@ def test_a_network_of_ones_own(precision, dtype, photos, tmp_path, capsys):
         assert assumed == (
             {"mean": mean, "std": (0.229, 0.224, 0.225)} if told else None
         )
-        images, _ = next(iter(pictures_of(plan, make_signature(net))[0]))
+        images, _ = next(iter(images_of(plan, make_signature(net))[0]))
         assert (images.max() > 10) != told
 
 
@@ -535,11 +535,13 @@ def test_every_opset(opset):
     net = keras_resnet.build(tiny("resnet50_v2"), classes=7)
     randomize(net)
     exact = convert(make_signature(net, output="logits"), opset, "nhwc")
-    pictures = noise(*net.input_shape[1:])
-    images = next(iter(pictures))[0]
+    random_images = noise(*net.input_shape[1:])
+    images = next(iter(random_images))[0]
     expected = runner(exact, "nhwc")(images)["logits"]
     for precision in LOWER:
-        made = lowering(exact, Plan(precision=precision), pictures, False).build(NONE)
+        made = lowering(exact, Plan(precision=precision), random_images, False).build(
+            NONE
+        )
         assert made.opset_import[0].version == opset
         onnx.checker.check_model(made, full_check=True)
         found = runner(made, "nhwc")(images)["logits"]
@@ -551,8 +553,8 @@ AGAIN = """
 import hashlib
 import numpy as np
 import onnx
-from export.precision.lowering import lowering
-from export.precision.plan import PRECISIONS, Plan
+from export.quantization.lowering import lowering
+from export.quantization.plan import PRECISIONS, Plan
 class Noise:
     name, count, assumed = "noise", 8, None
     def watched(self, name, verbose):
@@ -581,7 +583,7 @@ def test_the_same_bytes_in_every_process(tmp_path):
     assert len(found) == 1
 
 
-def test_ranges_over_pictures_that_grow():
+def test_ranges_over_images_that_grow():
     generator = np.random.default_rng(0)
     values = [generator.normal(0, 2.0**k, 100_000).astype("float32") for k in range(4)]
     histogram = Histogram()
@@ -620,20 +622,20 @@ def test_values_without_a_range_are_refused(proto):
 
 def test_accuracy_of_outputs():
     logits = np.eye(8, dtype="float32")[[0, 1, 2, 3]] + np.arange(8) / 100
-    pictures = [(logits, np.array([0, 1, 7, 0]))]
-    found = evaluate(lambda images: {"logits": images}, pictures)
+    random_images = [(logits, np.array([0, 1, 7, 0]))]
+    found = evaluate(lambda images: {"logits": images}, random_images)
     assert found == {"top1": 0.5, "top5": 0.75, "images": 4}
     with pytest.raises(InputError, match="NaN"):
-        evaluate(lambda images: {"logits": images * np.nan}, pictures)
-    with pytest.raises(InputError, match="no pictures"):
+        evaluate(lambda images: {"logits": images * np.nan}, random_images)
+    with pytest.raises(InputError, match="no images"):
         evaluate(lambda images: {"logits": images}, [])
 
 
 def test_the_noisiest_node_comes_first(fragile, plan):
     proto, signature = fragile
-    pictures = calibration_pictures(plan(precision="int8"), signature)
-    made = lowering(proto, plan(precision="int8"), pictures, False)
-    images = [next(iter(pictures))[0]]
+    random_images = calibration_images(plan(precision="int8"), signature)
+    made = lowering(proto, plan(precision="int8"), random_images, False)
+    images = [next(iter(random_images))[0]]
     ranked = rank(made.build, made.names, "nhwc", images, False)
     assert sorted(ranked) == sorted(made.names)
     assert "layer1-0-conv" in ranked[0]

@@ -9,10 +9,10 @@ from test_models import KINDS
 
 from export.graph.convert import convert
 from export.model.signature import make_signature
-from export.precision.lowering import lowering
-from export.precision.pictures import Pictures
-from export.precision.plan import PRECISIONS, Plan
-from export.precision.running import runner
+from export.quantization.images import Images
+from export.quantization.lowering import lowering
+from export.quantization.plan import PRECISIONS, Plan
+from export.quantization.running import runner
 from keras_resnet import build
 
 # A group norm; attention by a softmax; concatenation, and norms of pre-activation.
@@ -37,7 +37,7 @@ def test_every_mechanism_in_every_precision(name):
     expected = runner(exact, "nhwc")(images)["logits"]
     for precision in PRECISIONS[1:]:
         plan = Plan(precision=precision)
-        made = lowering(exact, plan, Pictures("noise", 16, batches), False)
+        made = lowering(exact, plan, Images("noise", 16, batches), False)
         for kept in ((), made.names[::2]):
             proto = made.build(frozenset(kept))
             onnx.checker.check_model(proto, full_check=True)

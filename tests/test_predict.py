@@ -1,4 +1,4 @@
-"""`python -m keras_resnet.predict`, from files of pictures to names."""
+"""`python -m keras_resnet.predict`, from files of images to names."""
 
 import csv
 import io
@@ -14,18 +14,18 @@ from conftest import randomize
 from PIL import Image
 
 import keras_resnet
-from keras_resnet.errors import InputError
-from keras_resnet.labels import decode_predictions
-from keras_resnet.pictures import read_picture
+from keras_resnet.common.errors import InputError
+from keras_resnet.images.files import read_image
+from keras_resnet.images.labels import decode_predictions
+from keras_resnet.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from keras_resnet.predict import HEADER, main
-from keras_resnet.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from keras_resnet.saving import Card, attach, save_model
 
 NAMES = ("china", "flower")
 
 
 def photograph(name: str) -> np.ndarray:
-    return read_picture(files("sklearn.datasets.images") / f"{name}.jpg")
+    return read_image(files("sklearn.datasets.images") / f"{name}.jpg")
 
 
 def crops(name: str, count: int, seed: int) -> list[np.ndarray]:
@@ -59,14 +59,14 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Five unseen crops of either photograph, and two files that are no pictures."""
+    """Five unseen crops of either photograph, and two files that are no images."""
     folder = tmp_path / "crops"
     (folder / "deep").mkdir(parents=True)
     for seed, name in enumerate(NAMES, start=2):
         for i, crop in enumerate(crops(name, 5, seed)):
             Image.fromarray(crop).save(folder / f"{name}{i}.png")
     (folder / "flower0.png").rename(folder / "deep" / "flower0.png")
-    (folder / "broken.jpg").write_bytes(b"no picture")
+    (folder / "broken.jpg").write_bytes(b"no image")
     (folder / "notes.txt").write_text("not looked at")
     return folder
 
@@ -166,10 +166,10 @@ def test_another_number_of_classes(tmp_path, capsys):
 def test_what_cannot_be_used(trained, folder, tmp_path):
     weights = ["--weights", str(trained)]
     for words, message in (
-        ([*weights], "0 pictures.*1 or more"),
+        ([*weights], "0 images.*1 or more"),
         ([str(folder), *weights, "--top", "0"], "top=0"),
         ([str(folder / "none.jpg"), *weights], r"none\.jpg: no such file"),
-        ([str(folder / "broken.jpg"), *weights], "none of the 1 pictures"),
+        ([str(folder / "broken.jpg"), *weights], "none of the 1 images"),
         ([str(folder), *weights, "--model", "resnet20"], "resnet20.*holds 'resnet8'"),
         ([str(folder), *weights, "--model", "resnet9"], "unknown model 'resnet9'"),
         ([str(folder), "--weights", "own.safetensors"], "--model is needed"),
@@ -179,10 +179,10 @@ def test_what_cannot_be_used(trained, folder, tmp_path):
             main(words)
     bare = tmp_path / "bare.keras"
     keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()]).save(bare)
-    with pytest.raises(InputError, match="say nothing of how pictures are prepared"):
+    with pytest.raises(InputError, match="say nothing of how images are prepared"):
         main([str(folder), "--weights", str(bare)])
     out = tmp_path / "out.csv"
-    with pytest.raises(InputError, match="none of the 1 pictures"):
+    with pytest.raises(InputError, match="none of the 1 images"):
         main([str(folder / "broken.jpg"), *weights, "--out", str(out)])
     assert not out.exists()
 

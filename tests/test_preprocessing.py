@@ -1,4 +1,4 @@
-"""Pictures as a set of weights expects them, against timm's transforms and Pillow."""
+"""Images as a set of weights expects them, against timm's transforms and Pillow."""
 
 import base64
 import functools
@@ -17,9 +17,9 @@ import pytest
 from PIL import Image
 
 import keras_resnet
-from keras_resnet.errors import InputError
-from keras_resnet.pictures import find_pictures, preprocess, read_picture
-from keras_resnet.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from keras_resnet.common.errors import InputError
+from keras_resnet.images.files import find_images, preprocess, read_image
+from keras_resnet.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from keras_resnet.saving import Card, attach
 
 ROOT = Path(__file__).parent
@@ -32,12 +32,12 @@ CAFFE = (103.939, 116.779, 123.68)  # keras.applications' means, blue first
 @functools.cache
 def photograph(name: str) -> np.ndarray:
     """One of scikit-learn's two sample photographs."""
-    return read_picture(files("sklearn.datasets.images") / f"{name}.jpg")
+    return read_image(files("sklearn.datasets.images") / f"{name}.jpg")
 
 
 def cut_out(case: dict) -> np.ndarray:
     left, top, right, bottom = case["box"]
-    return photograph(case["picture"])[top:bottom, left:right]
+    return photograph(case["image"])[top:bottom, left:right]
 
 
 def record(case: dict) -> Preprocessing:
@@ -48,7 +48,7 @@ def record(case: dict) -> Preprocessing:
 
 
 def hold(levels: np.ndarray, case: dict) -> None:
-    """Raises unless pictures of 0..255 are timm's."""
+    """Raises unless images of 0..255 are timm's."""
     expected = zlib.decompress(base64.b64decode(case["pixels"]))
     expected = np.frombuffer(expected, "uint8").reshape(-1, 3)
     pixels = levels.reshape(-1, 3)
@@ -58,7 +58,7 @@ def hold(levels: np.ndarray, case: dict) -> None:
     np.testing.assert_allclose(pixels.mean(0, "float64"), case["means"], atol=2e-3)
 
 
-@pytest.mark.parametrize("case", GOLDEN["cases"], ids=lambda case: case["picture"])
+@pytest.mark.parametrize("case", GOLDEN["cases"], ids=lambda case: case["image"])
 def test_photographs_come_out_as_from_timm(case):
     levels = np.asarray(record(case)(cut_out(case)))
     assert levels.shape == (1, case["size"], case["size"], 3)
@@ -95,7 +95,7 @@ def test_a_tf_data_map_knows_no_sizes():
         hold(one, case)
 
 
-def test_one_picture_a_batch_and_a_list_are_the_same():
+def test_one_image_a_batch_and_a_list_are_the_same():
     china, flower = photograph("china"), photograph("flower")
     both = np.asarray(RECORD(np.stack([china, flower])))
     np.testing.assert_array_equal(np.asarray(RECORD(flower))[0], both[1])
@@ -111,14 +111,14 @@ def test_extreme_shapes_equal_pillow(shape, interpolation):
     """A single pixel, and strips whose positions would overflow 32 bits."""
     height, width = shape
     generator = np.random.default_rng(0)
-    picture = generator.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    image = generator.integers(0, 256, (*shape, 3), dtype=np.uint8)
     resized = max(8, width * 8 // height), max(8, height * 8 // width)
     kind = getattr(Image.Resampling, interpolation.upper())
-    expected = np.asarray(Image.fromarray(picture).resize(resized, kind))
+    expected = np.asarray(Image.fromarray(image).resize(resized, kind))
     left, top = (round((side - 8) / 2) for side in resized)
     expected = expected[top : top + 8, left : left + 8]
     record = replace(LEVELS, size=(8, 8), crop=1.0, interpolation=interpolation)
-    difference = np.abs(np.asarray(record(picture))[0] - expected)
+    difference = np.abs(np.asarray(record(image))[0] - expected)
     assert difference.max() <= 1.01
     assert np.mean(difference < 0.01) > 0.99
 
@@ -163,15 +163,15 @@ def test_a_wrong_record_is_refused(change, words):
 @pytest.mark.parametrize(
     "images, words",
     [
-        (np.zeros((8, 8, 3)), "float64.*uint8 pictures"),
+        (np.zeros((8, 8, 3)), "float64.*uint8 images"),
         (np.zeros((8, 8), "uint8"), r"uint8 of \(8, 8\).*channels"),
         (np.zeros((8, 8, 4), "uint8"), "4 channels.*the weights take 3"),
         (np.zeros((0, 8, 3), "uint8"), r"\(0, 8, 3\)"),
-        ([], "one picture or more"),
+        ([], "one image or more"),
         ("photo.jpg", "images"),
     ],
 )
-def test_wrong_pictures_are_refused(images, words):
+def test_wrong_images_are_refused(images, words):
     with pytest.raises(InputError, match=words):
         RECORD(images)
 
@@ -192,15 +192,15 @@ def test_weights_are_a_tag_a_model_or_a_record():
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "1"])
-def test_pictures_of_every_mode_are_read(mode, tmp_path):
-    path = tmp_path / ("picture.tif" if mode == "CMYK" else "picture.png")
+def test_images_of_every_mode_are_read(mode, tmp_path):
+    path = tmp_path / ("image.tif" if mode == "CMYK" else "image.png")
     whole = Image.fromarray(photograph("china"))
     whole.convert(mode).save(path)
-    picture = read_picture(path)
-    assert (picture.dtype, picture.shape) == (np.uint8, (427, 640, 3))
+    image = read_image(path)
+    assert (image.dtype, image.shape) == (np.uint8, (427, 640, 3))
     if mode in ("RGBA", "CMYK"):
-        np.testing.assert_array_equal(picture, photograph("china"))
-    assert read_picture(path, channels=1).shape == (427, 640, 1)
+        np.testing.assert_array_equal(image, photograph("china"))
+    assert read_image(path, channels=1).shape == (427, 640, 1)
 
 
 def test_orientation_and_depth(tmp_path):
@@ -209,36 +209,36 @@ def test_orientation_and_depth(tmp_path):
     exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees to see it upright
     whole.save(tmp_path / "turned.png", exif=exif)
     upright = np.rot90(photograph("china"), -1)
-    np.testing.assert_array_equal(read_picture(tmp_path / "turned.png"), upright)
+    np.testing.assert_array_equal(read_image(tmp_path / "turned.png"), upright)
     deep = photograph("china")[..., 0].astype("uint16") * 256 + 7
     Image.fromarray(deep).save(tmp_path / "deep.png")
     expected = photograph("china")[..., :1]
-    np.testing.assert_array_equal(read_picture(tmp_path / "deep.png", 1), expected)
+    np.testing.assert_array_equal(read_image(tmp_path / "deep.png", 1), expected)
 
 
 def test_folders_and_files_are_found(photos):
-    found = find_pictures([photos / "dogs/0.png", photos / "cats"])
+    found = find_images([photos / "dogs/0.png", photos / "cats"])
     assert found[0] == photos / "dogs/0.png"
     assert [one.name for one in found[1:3]] == ["0.jpg", "1.jpg"]
     assert photos / "cats/deep/grey.png" in found and len(found) == 13
     with pytest.raises(InputError, match="no such file"):
-        find_pictures([photos / "birds"])
-    with pytest.raises(InputError, match="no pictures in it"):
-        find_pictures([photos / ".cache"])
-    with pytest.raises(InputError, match=r"notes\.txt cannot be read as a picture"):
-        read_picture(photos / "dogs/notes.txt")
+        find_images([photos / "birds"])
+    with pytest.raises(InputError, match="no images in it"):
+        find_images([photos / ".cache"])
+    with pytest.raises(InputError, match=r"notes\.txt cannot be read as an image"):
+        read_image(photos / "dogs/notes.txt")
 
 
 @pytest.mark.slow
 def test_jax_gives_the_same(tmp_path):
     program = (
-        "import json, numpy as np; from keras_resnet.preprocessing import *;"
+        "import json, numpy as np; from keras_resnet.images.preprocessing import *;"
         "record = Preprocessing((224, 224), 0.875, 'bicubic', (0.,) * 3, (1.,) * 3);"
-        "picture = np.load('picture.npy'); import jax;"
-        "np.save('eager.npy', record(picture)); np.save('jit.npy', "
-        "jax.jit(record.__call__)(picture))"
+        "image = np.load('image.npy'); import jax;"
+        "np.save('eager.npy', record(image)); np.save('jit.npy', "
+        "jax.jit(record.__call__)(image))"
     )
-    np.save(tmp_path / "picture.npy", photograph("china"))
+    np.save(tmp_path / "image.npy", photograph("china"))
     environment = os.environ | {"KERAS_BACKEND": "jax"}
     command = [sys.executable, "-c", program]
     subprocess.run(command, cwd=tmp_path, env=environment, check=True)

@@ -11,17 +11,17 @@ import onnxruntime as ort
 import pytest
 from onnx_files import write_model
 
-from export.running import plugin, providers
-from export.running.options import (
+from export.runtime import plugin, providers
+from export.runtime.options import (
     KNOWN,
     PLACES,
     cuda_options,
     sorted_options,
     tensorrt_options,
 )
-from export.running.providers import provider_names, why_not
-from export.running.session import Session
-from keras_resnet.errors import InputError
+from export.runtime.providers import provider_names, why_not
+from export.runtime.session import Session
+from keras_resnet.common.errors import InputError
 
 CAPI = Path(ort.__file__).parent / "capi"
 ROOT = Path(__file__).parent.parent
@@ -190,7 +190,7 @@ def test_two_wheels_in_one_folder_are_a_warning(tmp_path, file):
     for wheel in ("onnxruntime", "onnxruntime-gpu"):
         install(tmp_path, wheel)
     code = (
-        f"from export.running.session import Session as S; S({str(file)!r}, 'cpu').ran"
+        f"from export.runtime.session import Session as S; S({str(file)!r}, 'cpu').ran"
     )
     done = run_with(tmp_path, code)
     assert done.returncode == 0, done.stderr
@@ -204,8 +204,8 @@ def test_what_is_left_of_an_uninstalled_wheel_is_an_error(tmp_path, file):
     (tmp_path / "onnxruntime").mkdir()
     (tmp_path / "onnxruntime/__init__.py").write_text("")
     code = (
-        "from keras_resnet.command import run\n"
-        "from export.running.session import Session\n"
+        "from keras_resnet.common.command import run\n"
+        "from export.runtime.session import Session\n"
         f"run(lambda: Session({str(file)!r}, 'cpu'))"
     )
     done = run_with(tmp_path, code)

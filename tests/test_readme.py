@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from keras_resnet import get_architecture
-from keras_resnet.arithmetic import count
+from keras_resnet.complexity import count
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import keras
 import pytest
 
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 from keras_resnet.training.__main__ import read
 from keras_resnet.training.optimizer import make_optimizer, make_schedule
 from keras_resnet.training.recipes import RECIPES, Recipe, default_recipe

@@ -18,7 +18,7 @@ import pytest
 from conftest import tiny
 
 from keras_resnet import saving
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 from keras_resnet.saving import read_card, read_member
 from keras_resnet.training.__main__ import main, read
 from keras_resnet.training.data import Data, load
@@ -235,7 +235,7 @@ def test_what_a_killed_save_left_is_removed(data, tmp_path, monkeypatch):
     assert not list(out.glob(".*"))
 
 
-def test_other_pictures_are_refused(whole, data, tmp_path, monkeypatch):
+def test_other_images_are_refused(whole, data, tmp_path, monkeypatch):
     out = tmp_path / "run"
     with interrupted_at(monkeypatch, "last.keras", 1):
         train(NET, data, QUICK, out)

@@ -10,11 +10,10 @@ import onnxruntime as ort
 import pytest
 from onnx_files import WEIGHTS, expected, write_failing, write_model
 
-from export.running import plugin, providers, session
-from export.running.faults import cannot_run
-from export.running.providers import why_not
-from export.runtime import Session
-from keras_resnet.errors import InputError
+from export.runtime import Session, plugin, providers, session
+from export.runtime.faults import cannot_run
+from export.runtime.providers import why_not
+from keras_resnet.common.errors import InputError
 
 CPU = "CPUExecutionProvider"
 
@@ -47,12 +46,14 @@ def test_runs_and_describes_itself(file, images):
     assert session.input_dtype == np.float32
 
 
-def test_uint8_pictures(tmp_path):
+def test_uint8_images(tmp_path):
     path = write_model(tmp_path / "u.onnx", dtype=onnx.TensorProto.UINT8)
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
+    random_images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
     session = Session(path, "cpu")
     assert session.input_dtype == np.uint8
-    np.testing.assert_allclose(session.run(pictures), expected(pictures), rtol=1e-4)
+    np.testing.assert_allclose(
+        session.run(random_images), expected(random_images), rtol=1e-4
+    )
 
 
 def test_bound_input_gives_the_same(file, images):
@@ -223,8 +224,8 @@ def test_external_data_beside_the_file(tmp_path, images):
 NO_MEMORY = """
 import resource, sys
 import numpy as np
-from export.running.session import Session
-from keras_resnet.command import run
+from export.runtime.session import Session
+from keras_resnet.common.command import run
 session = Session(sys.argv[1], "cpu", threads=1)
 images = np.zeros((2000, 64, 64, 3), np.uint8)
 now = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()

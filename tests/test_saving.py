@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import keras_resnet
-from keras_resnet.errors import InputError
-from keras_resnet.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from keras_resnet.common.errors import InputError
+from keras_resnet.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from keras_resnet.saving import (
     Card,
     attach,
@@ -38,7 +38,7 @@ def carded():
     return model
 
 
-def test_keras_alone_saves_and_loads_the_file(carded, tmp_path, pictures):
+def test_keras_alone_saves_and_loads_the_file(carded, tmp_path, random_images):
     carded.save(tmp_path / "plain.keras")
     assert read_card(tmp_path / "plain.keras") == carded.card
     loaded = load_model(tmp_path / "plain.keras")
@@ -48,17 +48,19 @@ def test_keras_alone_saves_and_loads_the_file(carded, tmp_path, pictures):
     assert read_card(tmp_path / "again.keras").labels == ("x", "y", "z")
     stock = keras.models.load_model(tmp_path / "again.keras")
     assert card_of(stock) is None
-    images = pictures(32, 32, 3)
+    images = random_images(32, 32, 3)
     np.testing.assert_array_equal(
         stock.predict_on_batch(images), carded.predict_on_batch(images)
     )
 
 
-def test_keras_checkpoints_hold_the_card(carded, tmp_path, pictures):
+def test_keras_checkpoints_hold_the_card(carded, tmp_path, random_images):
     path = tmp_path / "checkpoint.keras"
     carded.compile("sgd", "sparse_categorical_crossentropy")
     callback = keras.callbacks.ModelCheckpoint(path)
-    carded.fit(pictures(32, 32, 3), np.array([0, 1]), verbose=0, callbacks=[callback])
+    carded.fit(
+        random_images(32, 32, 3), np.array([0, 1]), verbose=0, callbacks=[callback]
+    )
     assert read_card(path) == carded.card
     assert load_model(path, compile=True).optimizer.iterations == 1
 
@@ -97,8 +99,8 @@ def test_a_built_model_has_its_architecture():
         lambda model: pickle.loads(pickle.dumps(model)),
     ],
 )
-def test_keras_copies_work(duplicate, carded, pictures):
-    twin, images = duplicate(carded), pictures(32, 32, 3)
+def test_keras_copies_work(duplicate, carded, random_images):
+    twin, images = duplicate(carded), random_images(32, 32, 3)
     twin.set_weights(carded.get_weights())
     np.testing.assert_array_equal(
         twin.predict_on_batch(images), carded.predict_on_batch(images)

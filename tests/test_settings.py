@@ -17,7 +17,7 @@ from keras_resnet.weights.matching import named_variables
     "name", ["resnet50", "resnet50d", "resnet18", "resnetv2_50d", "resnetrs50"]
 )
 @pytest.mark.parametrize("stride", [8, 16, 32])
-def test_output_stride_dilates_in_place_of_striding(name, stride, pictures):
+def test_output_stride_dilates_in_place_of_striding(name, stride, random_images):
     model = build(tiny(name), input_shape=(64, 96, 3), output_stride=stride)
     maps = feature_maps(model)
     assert maps["C5"].shape[1:3] == (64 // stride, 96 // stride)
@@ -25,7 +25,7 @@ def test_output_stride_dilates_in_place_of_striding(name, stride, pictures):
     for ours, theirs in zip(model.weights, plain.weights, strict=True):
         assert ours.shape == theirs.shape  # dilation needs no new weights
         ours.assign(theirs)
-    images = pictures(64, 96, 3)
+    images = random_images(64, 96, 3)
     same = np.allclose(model(images), plain(images), atol=1e-6)
     assert same == (stride == 32)
 
@@ -37,10 +37,10 @@ def test_dilation_of_every_block():
     assert rates[13:15] == [(3, 2, 4), (3, 4, 4)]
 
 
-def test_drop_path_leaves_branches_out_in_training_alone(pictures):
+def test_drop_path_leaves_branches_out_in_training_alone(random_images):
     model = build(tiny("resnet50"), drop_path_rate=0.9, classifier_activation=None)
     randomize(model)
-    images = pictures(64, 64, 3, batch=4)
+    images = random_images(64, 64, 3, batch=4)
     plain = build(tiny("resnet50"), classifier_activation=None)
     theirs = named_variables(model)
     for key, ours in named_variables(plain).items():
@@ -52,30 +52,30 @@ def test_drop_path_leaves_branches_out_in_training_alone(pictures):
     ones = keras.ops.ones((1000, 2, 2, 8))
     dropped = keras.ops.convert_to_numpy(last(ones, training=True))
     whole = dropped.reshape(1000, -1)
-    assert (whole == whole[:, :1]).all()  # a picture's branch goes as a whole
+    assert (whole == whole[:, :1]).all()  # an image's branch goes as a whole
     assert 0.85 < (whole[:, 0] == 0).mean() < 0.95
     assert 0.6 < dropped.mean() < 1.4  # what is kept is scaled up
 
 
 @pytest.mark.parametrize("name", ["resnet50", "resnet18", "resnetv2_50", "resnest50d"])
-def test_a_branch_can_start_at_zero(name, pictures):
+def test_a_branch_can_start_at_zero(name, random_images):
     """The network then starts as its shortcuts alone."""
     net = tiny(name)
     model = build(net, zero_init_residual=True)
     before = build(net)
     for one, starts_at_zero in ((model, True), (before, False)):
         add = next(layer for layer in one.layers if layer.name.endswith("-add"))
-        values = keras.Model(one.input, add.input)(pictures(64, 64, 3))
+        values = keras.Model(one.input, add.input)(random_images(64, 64, 3))
         zeros = [not np.any(value) for value in values]
         assert any(zeros) == starts_at_zero
 
 
-def test_frozen_normalisation_never_trains(pictures):
+def test_frozen_normalisation_never_trains(random_images):
     model = build(tiny("resnet50"), classes=3, norm="frozen")
     randomize(model)
     statistics = [w.numpy() for w in model.weights if "moving" in w.path]
     gammas = [w.numpy() for w in model.weights if w.path.endswith("gamma")]
-    images = pictures(64, 64, 3, batch=4)
+    images = random_images(64, 64, 3, batch=4)
     inference = model(images)
     np.testing.assert_allclose(model(images, training=True), inference, atol=1e-6)
     model.compile("sgd", "sparse_categorical_crossentropy")
@@ -95,17 +95,17 @@ def test_group_normalisation_on_any_row():
 
 
 @pytest.mark.parametrize("activation", ["silu", "gelu", "leaky_relu"])
-def test_activation_by_name(activation, pictures, tmp_path):
+def test_activation_by_name(activation, random_images, tmp_path):
     model = build(tiny("resnet50"), activation=activation)
     assert not any(isinstance(one, keras.layers.ReLU) for one in model.layers)
-    images = pictures(64, 64, 3)
+    images = random_images(64, 64, 3)
     keras_resnet.save_model(model, tmp_path / "model.keras")
     loaded = keras_resnet.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded(images), model(images))
     assert loaded.card.architecture.activation == activation
 
 
-def test_a_pool_behind_another_activation_than_relu_pads_with_the_lowest(pictures):
+def test_a_pool_behind_another_activation_than_relu_pads_with_the_lowest(random_images):
     """silu is negative: zeros would win at the border."""
     model = build(tiny("resnet18"), activation="silu", input_shape=(64, 64, 3))
     pool = model.get_layer(f"{model.name}-maxpool-padding")
@@ -120,7 +120,7 @@ def test_head_dropout():
 
 
 @pytest.mark.parametrize("kind", ["average", "blur"])
-def test_antialiasing_on_other_rows(kind, pictures):
+def test_antialiasing_on_other_rows(kind, random_images):
     model = build(tiny("resnet50_v1"), antialias=kind, input_shape=(None, None, 3))
     strided = [
         one
@@ -129,11 +129,11 @@ def test_antialiasing_on_other_rows(kind, pictures):
         if one.strides != (1, 1) and "downsample" not in one.name
     ]
     assert strided == []
-    assert model(pictures(96, 64, 3)).shape == (2, 1000)
+    assert model(random_images(96, 64, 3)).shape == (2, 1000)
 
 
-def test_blurring_makes_a_shift_matter_less(pictures):
-    """The point of it (Zhang 2019): a constant picture stays constant, too."""
+def test_blurring_makes_a_shift_matter_less(random_images):
+    """The point of it (Zhang 2019): a constant image stays constant, too."""
     from keras_resnet.layers import BlurPool2D
 
     blur = BlurPool2D(2)

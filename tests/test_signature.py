@@ -12,8 +12,8 @@ import keras_resnet
 from export.model.signature import make_signature
 from export.onnx import export_onnx
 from export.runtime import Session
-from keras_resnet.errors import InputError
-from keras_resnet.preprocessing import Preprocessing
+from keras_resnet.common.errors import InputError
+from keras_resnet.images.preprocessing import Preprocessing
 from keras_resnet.saving import attach, load_model
 
 SIZE = (33, 35)
@@ -39,8 +39,8 @@ def arrays(tensors):
     return {name: np.asarray(value) for name, value in tensors.items()}
 
 
-def test_probabilities_logits_and_the_best_are_of_one_another(pictures):
-    model, images = build(), pictures(*SIZE, 3, batch=3)
+def test_probabilities_logits_and_the_best_are_of_one_another(random_images):
+    model, images = build(), random_images(*SIZE, 3, batch=3)
     expected = np.asarray(model(images, training=False))
     (found,) = arrays(make_signature(model)(images)).values()
     np.testing.assert_allclose(found, expected, atol=1e-6)
@@ -66,11 +66,11 @@ def test_probabilities_logits_and_the_best_are_of_one_another(pictures):
     [("resnet8", False), ("resnet50_v2", True), ("densenet121", True)],
 )
 def test_features_are_the_stages_of_a_loaded_file(
-    name, include_top, tmp_path, pictures
+    name, include_top, tmp_path, random_images
 ):
     built = build(name, include_top=include_top)
     keras_resnet.save_model(built, tmp_path / "model.keras")
-    model, images = load_model(tmp_path / "model.keras"), pictures(*SIZE, 3)
+    model, images = load_model(tmp_path / "model.keras"), random_images(*SIZE, 3)
     found = arrays(make_signature(model, output="features")(images))
     maps = keras_resnet.feature_maps(built)
     expected = keras.Model(built.input, maps)(images, training=False)
@@ -79,9 +79,9 @@ def test_features_are_the_stages_of_a_loaded_file(
         np.testing.assert_allclose(value, expected[key], atol=1e-6)
 
 
-def test_features_of_keras_applications(pictures):
+def test_features_of_keras_applications(random_images):
     model = keras.applications.ResNet50(weights=None, input_shape=(32, 32, 3))
-    found = arrays(make_signature(model, output="features")(pictures(32, 32, 3)))
+    found = arrays(make_signature(model, output="features")(random_images(32, 32, 3)))
     shapes = {name: value.shape[1:] for name, value in found.items()}
     assert shapes == {
         "C2": (8, 8, 256),
@@ -96,7 +96,7 @@ def softmax_behind(model):
 
 
 @pytest.mark.parametrize("ending", ["dropout", "softmax layer", "pooling"])
-def test_the_embedding_enters_the_classifier(ending, pictures):
+def test_the_embedding_enters_the_classifier(ending, random_images):
     model = build(drop_rate=0.5, classifier_activation=None)
     pooled = keras.Model(model.input, model.get_layer(f"{model.name}-avgpool").output)
     tested = {
@@ -104,16 +104,16 @@ def test_the_embedding_enters_the_classifier(ending, pictures):
         "softmax layer": softmax_behind(model),
         "pooling": pooled,
     }[ending]
-    images = pictures(*SIZE, 3)
+    images = random_images(*SIZE, 3)
     (found,) = arrays(make_signature(tested, output="embedding")(images)).values()
     np.testing.assert_allclose(found, pooled(images, training=False), atol=1e-6)
 
 
 @pytest.mark.parametrize("output", ["probabilities", "top_k", "features", "embedding"])
-def test_weights_can_be_handed_in(output, pictures):
+def test_weights_can_be_handed_in(output, random_images):
     """As the converter does, to keep them out of the graph."""
     signature = make_signature(build(), output=output)
-    images = pictures(*SIZE, 3)
+    images = random_images(*SIZE, 3)
     weights = [2 * one.numpy() for one in signature.model.weights]
     found = arrays(signature.with_weights(images, weights))
     signature.model.set_weights(weights)
@@ -140,7 +140,7 @@ def test_preprocessing_inside_is_preprocessing_itself():
 @pytest.mark.parametrize(
     "interpolation, order", [("bilinear", "rgb"), ("bicubic", "bgr")]
 )
-def test_pictures_of_any_size_are_prepared_inside_the_file(
+def test_images_of_any_size_are_prepared_inside_the_file(
     interpolation, order, tmp_path
 ):
     """A 1x1 convolution of the identity, under a name of keras.applications, shows the

@@ -14,7 +14,7 @@ from keras_resnet.blocks.selective_kernel import (
     selective_kernel_bottleneck_block,
 )
 from keras_resnet.blocks.split_attention import split_attention_block
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 from keras_resnet.saving import load_model, save_model
 from keras_resnet.style import Style
 
@@ -59,8 +59,8 @@ def outputs_of(block) -> int:
 
 @each_block
 @pytest.mark.parametrize("stride", [1, 2])
-def test_sides_are_rounded_up(block, stride, pictures):
-    answer = model_of(block, stride=stride)(pictures(7, 10, CHANNELS))
+def test_sides_are_rounded_up(block, stride, random_images):
+    answer = model_of(block, stride=stride)(random_images(7, 10, CHANNELS))
     sides = -(-7 // stride), -(-10 // stride)
     assert answer.shape == (2, *sides, outputs_of(block))
 
@@ -75,42 +75,42 @@ def test_an_unchanged_shape_is_not_projected(block):
 
 @each_block
 def test_a_saved_block_loads_in_safe_mode_and_joins_a_new_one(
-    block, pictures, tmp_path
+    block, random_images, tmp_path
 ):
     model = model_of(block, stride=2)
     save_model(model, tmp_path / "block.keras")
     loaded = load_model(tmp_path / "block.keras")
-    images = pictures(9, 6, CHANNELS)
+    images = random_images(9, 6, CHANNELS)
     np.testing.assert_array_equal(loaded(images), model(images))
     longer = block(loaded.output, name="next")
     assert keras.Model(loaded.input, longer)(images).shape[-1] == longer.shape[-1]
 
 
 @each_block
-def test_training_reaches_every_weight(block, pictures):
+def test_training_reaches_every_weight(block, random_images):
     model = model_of(block, stride=2)
     before = [weight.numpy() for weight in model.trainable_weights]
     model.compile(keras.optimizers.SGD(0.1), "mse")
-    images = pictures(8, 8, CHANNELS, batch=4)
-    model.fit(images, model(images) + pictures(4, 4, 1, batch=4), verbose=0)
+    images = random_images(8, 8, CHANNELS, batch=4)
+    model.fit(images, model(images) + random_images(4, 4, 1, batch=4), verbose=0)
     for old, weight in zip(before, model.trainable_weights, strict=True):
         if weight.name != "bias":  # the normalisation behind it takes it away again
             assert (old != weight.numpy()).any(), weight.path
 
 
 @each_block
-def test_a_branch_can_start_at_zero(block, pictures):
+def test_a_branch_can_start_at_zero(block, random_images):
     images = keras.Input((None, None, outputs_of(block)))
     model = keras.Model(images, block(images, zero_init=True, name="block"))
-    pixels = pictures(6, 6, outputs_of(block))
+    pixels = random_images(6, 6, outputs_of(block))
     np.testing.assert_array_equal(model(pixels), np.maximum(pixels, 0))
 
 
 @each_block
-def test_half_precision(block, pictures):
+def test_half_precision(block, random_images):
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        answer = model_of(block, stride=2)(pictures(8, 8, CHANNELS))
+        answer = model_of(block, stride=2)(random_images(8, 8, CHANNELS))
     finally:
         keras.config.set_dtype_policy("float32")
     assert answer.dtype == "float16"
@@ -122,26 +122,32 @@ def weights_of(model, name: str, images) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("radix", "cardinality"), [(2, 1), (4, 2), (2, 4)])
-def test_attention_shares_each_channel_among_the_splits(radix, cardinality, pictures):
+def test_attention_shares_each_channel_among_the_splits(
+    radix, cardinality, random_images
+):
     block = partial(split_attention_block, filters=16)
     model = model_of(block, radix=radix, cardinality=cardinality, base_width=16)
-    weights = weights_of(model, "block-conv2-excite", pictures(5, 5, CHANNELS))
+    weights = weights_of(model, "block-conv2-excite", random_images(5, 5, CHANNELS))
     splits = weights.reshape(2, radix, 4 * cardinality)
     np.testing.assert_allclose(splits.sum(axis=1), 1, rtol=1e-5)
     assert splits.std(axis=2).min() > 1e-3  # every channel has its own
 
 
-def test_a_selective_kernel_shares_each_channel_among_its_paths(pictures):
+def test_a_selective_kernel_shares_each_channel_among_its_paths(random_images):
     model = model_of(BLOCKS["selective basic"])
-    weights = weights_of(model, "block-conv1-attn-excite", pictures(5, 5, CHANNELS))
+    weights = weights_of(
+        model, "block-conv1-attn-excite", random_images(5, 5, CHANNELS)
+    )
     paths = weights.reshape(2, 2, CHANNELS)
     np.testing.assert_allclose(paths.sum(axis=1), 1, rtol=1e-5)
     assert paths.std(axis=2).min() > 1e-3
 
 
 @pytest.mark.parametrize("side", [8, 9])
-def test_the_far_path_at_stride_2_is_a_subsampled_dilated_convolution(side, pictures):
-    images = pictures(side, side, CHANNELS)
+def test_the_far_path_at_stride_2_is_a_subsampled_dilated_convolution(
+    side, random_images
+):
+    images = random_images(side, side, CHANNELS)
     one, two = (model_of(BLOCKS["selective basic"], stride=s) for s in (1, 2))
     for variable in two.get_layer("block-conv1-paths-1-conv").weights:
         variable.assign(one.get_layer("block-conv1-paths-1-conv").get_weights()[0])
@@ -151,18 +157,18 @@ def test_the_far_path_at_stride_2_is_a_subsampled_dilated_convolution(side, pict
 
 
 @pytest.mark.parametrize(("filters", "reach"), [(8, 3), (12, 1)])
-def test_res2net_chains_its_groups_where_the_shape_stays(filters, reach, pictures):
+def test_res2net_chains_its_groups_where_the_shape_stays(filters, reach, random_images):
     model = model_of(partial(res2net_block, filters=filters, scale=4))
-    images = pictures(13, 13, CHANNELS, batch=1)
+    images = random_images(13, 13, CHANNELS, batch=1)
     touched = images.copy()
     touched[:, 6, 6] += 10
     changed = np.any(model(images) != model(touched), axis=(0, 1, 3))
     assert np.flatnonzero(changed).tolist() == list(range(6 - reach, 7 + reach))
 
 
-def test_a_dense_block_keeps_what_it_is_given(pictures):
+def test_a_dense_block_keeps_what_it_is_given(random_images):
     model = model_of(partial(dense_block, depth=3, growth=5))
-    images = pictures(5, 6, CHANNELS)
+    images = random_images(5, 6, CHANNELS)
     answer = model(images).numpy()
     assert answer.shape == (2, 5, 6, CHANNELS + 15)
     np.testing.assert_array_equal(answer[..., :CHANNELS], images)
@@ -170,16 +176,16 @@ def test_a_dense_block_keeps_what_it_is_given(pictures):
     assert widths == [32, 20, 37, 20, 42, 20]
 
 
-def test_a_transition_rounds_down(pictures):
+def test_a_transition_rounds_down(random_images):
     model = model_of(partial(transition, filters=6))
-    assert model(pictures(7, 4, CHANNELS)).shape == (2, 3, 2, 6)
+    assert model(random_images(7, 4, CHANNELS)).shape == (2, 3, 2, 6)
 
 
-def test_dense_features_load_in_safe_mode(pictures, tmp_path):
+def test_dense_features_load_in_safe_mode(random_images, tmp_path):
     depths, widths = (1, 2, 1, 1), (8, 6, 10, 4)
     features = partial(dense_features, depths=depths, widths=widths, growth=3)
     model = model_of(features, 3, style=Style(activation="elu"))
-    images = pictures(75, 64, 3)
+    images = random_images(75, 64, 3)
     assert model(images).shape == (2, 2, 2, 7)
     save_model(model, tmp_path / "dense.keras")
     loaded = load_model(tmp_path / "dense.keras")

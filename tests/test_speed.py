@@ -12,7 +12,7 @@ import pytest
 from conftest import randomize, tiny
 
 from export.onnx import export_onnx
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 from keras_resnet.model import build
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"

@@ -12,7 +12,7 @@ import tensorflow as tf
 from conftest import tiny
 from tensorflow.python.framework.config import disable_op_determinism
 
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 from keras_resnet.saving import load_model, read_card, read_member
 from keras_resnet.training.data import Data, load
 from keras_resnet.training.fit import train
@@ -71,7 +71,7 @@ def test_tensorboard_has_the_losses_of_both_parts(finished):
     assert {("train", "epoch_loss"), ("validation", "epoch_loss")} <= tags
 
 
-def test_best_keras_gives_the_logged_results_from_the_pictures_alone(finished, data):
+def test_best_keras_gives_the_logged_results_from_the_images_alone(finished, data):
     """Logits, preprocessing, labels and the smoothed loss agree with the log."""
     path = finished / "best.keras"
     card = read_card(path)
@@ -151,7 +151,7 @@ def test_mixed_precision_reaches_the_layers_and_not_the_process(data, tmp_path):
 
 
 class Poisoned(Data):
-    """Pictures that turn into NaN from the second epoch on."""
+    """Images that turn into NaN from the second epoch on."""
 
     def training(self, *, first_epoch, **options):
         steps = self.steps_per_epoch(options["batch_size"])
@@ -164,7 +164,7 @@ class Poisoned(Data):
         return clean.enumerate().map(poison)
 
 
-def test_nan_pictures_stop_the_run_and_the_last_epoch_stays(data, tmp_path):
+def test_nan_images_stop_the_run_and_the_last_epoch_stays(data, tmp_path):
     out = tmp_path / "run"
     with pytest.raises(InputError, match=r"nan in epoch 2, step 4.*hold NaN"):
         train(NET, Poisoned(**vars(data)), QUICK, out)

@@ -16,7 +16,7 @@ from onnx import TensorProto
 from onnx_files import expected, write_model
 
 from export.triton import main, make_repository
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 
 LABELS = ["tench", 'a "quoted" name', "two\nlines", "Ente"]
 METADATA = {
@@ -114,7 +114,7 @@ def parse():
     return parse_file
 
 
-def pictures(batch):
+def random_images(batch):
     shape = (batch, 8, 8, 3)
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
@@ -145,7 +145,7 @@ def test_a_repository_that_serves_the_file(tmp_path, parse):
     assert copy.read_bytes() == path.read_bytes()
     session = ort.InferenceSession(copy, providers=["CPUExecutionProvider"])
     for batch in (1, 3, config.max_batch_size):
-        images = pictures(batch)
+        images = random_images(batch)
         (answer,) = session.run([output.name], {entry.name: images})
         np.testing.assert_allclose(answer, expected(images), rtol=1e-5)
 
@@ -189,7 +189,7 @@ def test_options(tmp_path, parse):
     assert [o.name for o in accelerators.cpu_execution_accelerator] == ["openvino"]
 
 
-def test_pictures_of_any_size(tmp_path, parse):
+def test_images_of_any_size(tmp_path, parse):
     shape = ("batch", "height", "width", 3)
     path = write_model(tmp_path / "any.onnx", shape=shape, dtype=TensorProto.UINT8)
     config = parse(make_repository(path, tmp_path / "models"))

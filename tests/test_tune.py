@@ -8,15 +8,15 @@ import pytest
 from onnx_files import write_model
 from PIL import Image
 
-from export.running.providers import why_not
-from export.running.settings import Settings, read_settings, tuned_path
+from export.benchmark import race as racing
+from export.benchmark.judge import judge, read_images
+from export.benchmark.race import Entry, enter, kinds, race, variants
 from export.runtime import load
-from export.timing import race as racing
-from export.timing.judge import judge, read_pictures
-from export.timing.race import Entry, enter, kinds, race, variants
+from export.runtime.providers import why_not
+from export.runtime.settings import Settings, read_settings, tuned_path
 from export.tune import main, tune
-from keras_resnet.errors import InputError
-from keras_resnet.preprocessing import Preprocessing
+from keras_resnet.common.errors import InputError
+from keras_resnet.images.preprocessing import Preprocessing
 
 RECORD = Preprocessing((8, 8), 0.9, "bilinear", (0.5,) * 3, (0.25,) * 3)
 METADATA = {"preprocess": "none", "preprocessing": RECORD.to_json()}
@@ -31,7 +31,7 @@ def file(tmp_path):
 def quick(monkeypatch):
     """Rounds of a hundredth of a second, and the CPU's kinds alone."""
     monkeypatch.setattr(racing, "FIRST_SECONDS", 0.01)
-    monkeypatch.setattr("export.timing.measure.BLOCK_SECONDS", 0.01)
+    monkeypatch.setattr("export.benchmark.measure.BLOCK_SECONDS", 0.01)
     monkeypatch.setattr(racing, "KINDS", racing.KINDS[:1])
 
 
@@ -53,9 +53,9 @@ def test_the_settings_are_written_and_loaded(file, quick, capsys):
     assert measured["ran"]["nodes"] == {"cpu": 2}
     assert measured["accuracy"]["agreement"] == 1
     predictor = load(file)
-    pictures = np.zeros((3, 20, 20, 3), np.uint8)
-    assert predictor(pictures).shape == (3, 4)
-    assert [len(one) for one in predictor.batches(pictures)] == [2, 1]
+    random_images = np.zeros((3, 20, 20, 3), np.uint8)
+    assert predictor(random_images).shape == (3, 4)
+    assert [len(one) for one in predictor.batches(random_images)] == [2, 1]
     options = predictor.session._session.get_session_options()
     assert options.intra_op_num_threads == settings.threads > 0
     entry = options.get_session_config_entry("session.intra_op.allow_spinning")
@@ -68,7 +68,7 @@ def test_the_settings_are_written_and_loaded(file, quick, capsys):
 def test_a_busy_machine_is_said(file, quick, monkeypatch, capsys, others):
     clock = itertools.count(0, others)
     monkeypatch.setattr(
-        "export.timing.measure._others_seconds", lambda ours: next(clock)
+        "export.benchmark.measure._others_seconds", lambda ours: next(clock)
     )
     tune(file)
     measured = json.loads(tuned_path(file).read_text())["measured"]
@@ -77,8 +77,8 @@ def test_a_busy_machine_is_said(file, quick, monkeypatch, capsys, others):
 
 
 def test_the_command(file, quick, tmp_path, capsys):
-    pictures = np.random.default_rng(0).integers(0, 256, (6, 12, 9, 3), np.uint8)
-    np.savez(tmp_path / "real.npz", images=pictures, labels=np.zeros(6, int))
+    random_images = np.random.default_rng(0).integers(0, 256, (6, 12, 9, 3), np.uint8)
+    np.savez(tmp_path / "real.npz", images=random_images, labels=np.zeros(6, int))
     main([str(file), "--images", str(tmp_path / "real.npz"), "--most-images", "5"])
     measured = json.loads(tuned_path(file).read_text())["measured"]
     assert measured["accuracy"]["images"] == 5
@@ -185,13 +185,13 @@ def test_judgement_of_shares_goes_by_their_logarithms():
     assert judge(classes, turned).agreement == 0
 
 
-def test_pictures_from_a_folder(tmp_path):
+def test_images_from_a_folder(tmp_path):
     draw = np.random.default_rng(0)
     for name, size in (("a", (5, 6)), ("b", (7, 8)), ("c", (9, 9))):
-        picture = draw.integers(0, 256, (*size, 3), np.uint8)
-        Image.fromarray(picture).save(tmp_path / f"{name}.png")
-    pictures, labels = read_pictures(tmp_path, 2, 3)
-    assert [one.shape for one in pictures] == [(5, 6, 3), (7, 8, 3)]
+        image = draw.integers(0, 256, (*size, 3), np.uint8)
+        Image.fromarray(image).save(tmp_path / f"{name}.png")
+    random_images, labels = read_images(tmp_path, 2, 3)
+    assert [one.shape for one in random_images] == [(5, 6, 3), (7, 8, 3)]
     assert labels is None
 
 
@@ -210,8 +210,8 @@ def test_pictures_from_a_folder(tmp_path):
 def test_bad_input(file, tmp_path, monkeypatch, arguments, said):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.npz").write_text("no arrays")
-    pictures = np.zeros((2, 8, 8, 3), np.uint8)
-    np.savez(tmp_path / "labels.npz", images=pictures, labels=np.zeros(3))
+    random_images = np.zeros((2, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "labels.npz", images=random_images, labels=np.zeros(3))
     with pytest.raises(InputError, match=said):
         tune(file, **arguments)
     assert not tuned_path(file).exists()

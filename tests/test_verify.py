@@ -14,11 +14,11 @@ from keras import layers
 import keras_resnet
 from export.model.signature import OPEN_SIZE, make_signature
 from export.onnx import export_onnx, runner
-from export.proof.differences import ParityError, compare
-from export.proof.probes import ODD, entering, probes
-from export.proof.verify import GATES, prove
-from keras_resnet.errors import InputError
-from keras_resnet.preprocessing import Preprocessing
+from export.parity.differences import compare
+from export.parity.probes import ODD, entering, probes
+from export.parity.verify import GATES, prove
+from keras_resnet.common.errors import InputError, ParityError
+from keras_resnet.images.preprocessing import Preprocessing
 from keras_resnet.saving import attach
 
 SIZE = (33, 35)
@@ -104,8 +104,8 @@ def test_the_sets():
     assert anywhere["noise"][0].shape[1:3] == OPEN_SIZE
     assert anywhere["noise {}x{}".format(*ODD)][0].shape[1:3] == ODD
 
-    pictures = [real[0], real[1, :20, :30]]
-    full = probes(make_signature(network(), preprocess="full"), pictures)
+    random_images = [real[0], real[1, :20, :30]]
+    full = probes(make_signature(network(), preprocess="full"), random_images)
     assert [one.shape for one in full["real"]] == [(1, *SIZE, 3), (1, 20, 30, 3)]
     shapes = [one[0].shape[1:3] for name, one in full.items() if "noise" in name]
     assert shapes == [(67, 54), (17, 35)]
@@ -268,7 +268,7 @@ def test_noise_in_decibels_and_flips_that_it_explains():
 
 
 def test_flips_that_noise_does_not_explain():
-    """One picture in eight comes out as another class, the others exact."""
+    """One image in eight comes out as another class, the others exact."""
     signature = make_signature(network(), output="logits")
     real = np.random.default_rng(1).integers(0, 256, (64, *SIZE, 3), dtype=np.uint8)
 

@@ -118,7 +118,7 @@ def test_other_precisions_are_cast(dtype, exported):
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50_v1", "resnet50"])
-def test_transformers_names(name, tmp_path, pictures):
+def test_transformers_names(name, tmp_path, random_images):
     model = network(name)
     export_weights(model, tmp_path / "model.safetensors")
     renamed = {

@@ -9,7 +9,7 @@ from conftest import tiny
 from weight_files import network, same
 
 from keras_resnet import InputError, build, export_weights, load_weights
-from keras_resnet.labels import imagenet_labels
+from keras_resnet.images.labels import imagenet_labels
 from keras_resnet.weights import catalogue, download
 from keras_resnet.weights.matching import arrays_of
 
@@ -73,7 +73,7 @@ def test_other_channels_adapt_the_first_kernel_as_timm_does(name, channels, tmp_
     assert other.card.preprocessing is None  # is for three channels
 
 
-def test_dilation_needs_no_new_weights(tmp_path, pictures):
+def test_dilation_needs_no_new_weights(tmp_path, random_images):
     model = network("resnet50")
     export_weights(model, tmp_path / "a.safetensors")
     model.save(tmp_path / "a.keras")

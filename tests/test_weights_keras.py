@@ -71,7 +71,7 @@ def reference(request, tmp_path):
     return request.param, model, tmp_path / "a.h5"
 
 
-def test_published_files(reference, pictures):
+def test_published_files(reference, random_images):
     name, theirs, path = reference
     model = build(
         ours(name),
@@ -80,22 +80,22 @@ def test_published_files(reference, pictures):
         classifier_activation=None,
         weights=path,
     )
-    images = pictures(65, 64, 3)
+    images = random_images(65, 64, 3)
     assert_close(answer(model, images), answer(theirs, images))
 
 
-def test_whole_models_that_keras_saved(reference, pictures):
+def test_whole_models_that_keras_saved(reference, random_images):
     name, theirs, path = reference
     theirs.compile("adam", "mse")
     theirs.save(path)
     model = build(ours(name), include_top=False, pooling="avg", weights=path)
     pooled = keras.Model(theirs.inputs, theirs.get_layer("avg_pool").output)
-    images = pictures(65, 64, 3)
+    images = random_images(65, 64, 3)
     assert_close(answer(model, images), answer(pooled, images))
 
 
 @pytest.mark.parametrize("top", [True, False])
-def test_biases_fold_into_a_network_without_them(top, tmp_path, pictures):
+def test_biases_fold_into_a_network_without_them(top, tmp_path, random_images):
     theirs = published(False, include_top=top, pooling=None if top else "avg")
     # where a variance is small, epsilon counts
     norm = theirs.get_layer("conv2_block1_1_bn")
@@ -110,7 +110,7 @@ def test_biases_fold_into_a_network_without_them(top, tmp_path, pictures):
         classifier_activation=None,
         weights=tmp_path / "a.h5",
     )
-    images = pictures(65, 64, 3)
+    images = random_images(65, 64, 3)
     assert_close(answer(model, images), answer(theirs, images))
     variance = arrays_of(model)["layer1.0.bn1/moving_variance"]
     assert not np.array_equal(variance, norm.moving_variance.numpy())

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, version_converter
 
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 
 SMALL = 1024  # elements; larger constants are attached behind the check
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from export.steps import step
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 
 if TYPE_CHECKING:
     import onnx

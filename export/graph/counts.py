@@ -1,9 +1,9 @@
 """What an ONNX graph holds and does, counted from the graph alone.
 
-Multiply-adds follow the papers on residual networks, as `keras_resnet.arithmetic`
-does: those of convolutions and matrix products, for one picture, one for a product and
+Multiply-adds follow the papers on residual networks, as `keras_resnet.complexity`
+does: those of convolutions and matrix products, for one image, one for a product and
 its addition. Additions, activations, pooling, what normalisation a graph still has, and
-the resizing of pictures (an Einsum) are left out. A graph counts what is in it: a blur
+the resizing of images (an Einsum) are left out. A graph counts what is in it: a blur
 or an attention's small convolution, which the papers' tables leave out, is a
 convolution here.
 
@@ -66,7 +66,7 @@ def count(
         nodes: number by operator, the most frequent first, subgraphs included.
         foreign: those among them that ONNX does not define, by domain and name.
         parameters: see above. parameters_in_8_bits: how many of them are int8 or uint8.
-        multiply_adds: for one picture; None where the sizes inside stay unknown.
+        multiply_adds: for one image; None where the sizes inside stay unknown.
         multiply_adds_in_8_bits: how many of them take 8-bit weights and activations.
         batch_norm: BatchNormalization nodes.
         foldable: BatchNormalization nodes, and multiplications and additions by one
@@ -82,17 +82,17 @@ def count(
     weights = _weights(graph, constants)
     known = shapes_of(outline) | {name: one.shape for name, one in constants.items()}
     entering = known.get(graph.input[0].name) if graph.input else None
-    pictures = entering[0] or 1 if entering and len(entering) == 4 else 1
+    images = entering[0] or 1 if entering and len(entering) == 4 else 1
     # A first axis whose size is lost on the way, in a Reshape to -1, is the batch.
-    known = {n: s and (s[0] or pictures, *s[1:]) for n, s in known.items()}
+    known = {n: s and (s[0] or images, *s[1:]) for n, s in known.items()}
     total, in_8_bits = _multiply_adds(graph, known)
     return {
         "nodes": dict(nodes.most_common()),
         "foreign": _foreign(proto, graph),
         "parameters": sum(one.size for one in weights),
         "parameters_in_8_bits": sum(o.size for o in weights if o.dtype in BYTES),
-        "multiply_adds": None if total is None else total // pictures,
-        "multiply_adds_in_8_bits": None if total is None else in_8_bits // pictures,
+        "multiply_adds": None if total is None else total // images,
+        "multiply_adds_in_8_bits": None if total is None else in_8_bits // images,
         "batch_norm": nodes[NORM],
         "foldable": _foldable(graph, constants),
     }

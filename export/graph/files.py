@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
 
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 
 if TYPE_CHECKING:
     import onnx

@@ -105,7 +105,7 @@ class _Walk:
             self.shapes[name] = shape = (*self.shapes[source][:2], 1, 1)
             if given.get("keepdims", 1):
                 self.turned[name] = name, perm
-            elif perm[0] < perm[3]:  # pictures before channels remain
+            elif perm[0] < perm[3]:  # images before channels remain
                 self.turned[name] = self.reshaped(name, shape[:2]), (0, 1)
             return True
         _set(node, axes=places)

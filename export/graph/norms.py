@@ -22,7 +22,7 @@ VARIANCE = ("ReduceMean", ("Mul", DISTANCE, DISTANCE))
 DEVIATION = ("Sqrt", ("Add", VARIANCE, "epsilon"))
 SCALE = ("Mul", ("Reciprocal", DEVIATION), "gamma")
 OFFSET = ("Add", ("Mul", ("Neg", MEAN), SCALE), "beta")
-IN_GROUP = [2, 3, 4]  # of pictures, groups, channels of a group, height, width
+IN_GROUP = [2, 3, 4]  # of images, groups, channels of a group, height, width
 GROUP_NORM = ("Add", ("Mul", "x", SCALE), OFFSET)
 
 

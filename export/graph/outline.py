@@ -6,7 +6,7 @@ import onnx
 from onnx import TensorProto
 from onnx.helper import make_opsetid, make_tensor_value_info
 
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 
 Shape = tuple[int | None, ...] | None  # None for an axis, or all axes, not known
 MOST = 2**38  # values of a tensor in a file of its own
@@ -70,7 +70,7 @@ def _refuse_damaged(one: TensorProto) -> None:
 
 
 def _settle(kind: onnx.TypeProto.Tensor, size: tuple[int, int] | None) -> None:
-    """Gives the open axes of an input of pictures their sizes: batch, height, width."""
+    """Gives the open axes of an input of images their sizes: batch, height, width."""
     axes = kind.shape.dim
     if len(axes) != 4:
         return

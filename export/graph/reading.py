@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.graph.files import load, tensors
-from export.running.metadata import KEY, parse_metadata
-from keras_resnet.errors import InputError
+from export.runtime.metadata import KEY, parse_metadata
+from keras_resnet.common.errors import InputError
 
 if TYPE_CHECKING:
     import onnx

@@ -2,7 +2,7 @@
 
 from numbers import Integral
 
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 
 KINDS = ("probabilities", "logits", "top_k", "features", "embedding")
 OF_CLASSES = KINDS[:3]  # what a classifier alone gives

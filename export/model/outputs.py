@@ -11,7 +11,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 from keras_resnet.model import feature_maps
 from keras_resnet.saving import card_of
 

@@ -19,8 +19,8 @@ import numpy as np
 
 from export.model.choices import OF_CLASSES, TOP, check_choices
 from export.model.outputs import Output, ending, finish, outputs_of
-from keras_resnet.errors import InputError
-from keras_resnet.preprocessing import Preprocessing
+from keras_resnet.common.errors import InputError
+from keras_resnet.images.preprocessing import Preprocessing
 from keras_resnet.saving import Card, attach, card_of
 
 INPUT = "images"
@@ -41,7 +41,7 @@ class Signature:
         shape: of the input, (batch, height, width, channels); None where any number is
             taken.
         dtype: of the input: "uint8" with preprocessing inside, else the model's.
-        preprocessing: what the weights expect of a picture, at the model's size where
+        preprocessing: what the weights expect of an image, at the model's size where
             that is fixed; None if unknown.
         preprocess: how much of that the function does: "none", "normalize" or "full".
         card: what travelled with the weights; None if nothing did.
@@ -90,7 +90,7 @@ class Signature:
 
     @property
     def takes_levels(self) -> bool:
-        """Whether pictures enter as they are, in whole numbers of 0..255."""
+        """Whether images enter as they are, in whole numbers of 0..255."""
         return np.issubdtype(np.dtype(self.dtype), np.integer)
 
     @property
@@ -144,16 +144,16 @@ def make_signature(
             last Dense layer, or leaves the global pooling of a model without one.
         top: number of classes of "top_k".
         preprocess: "none": images enter as the model takes them; "normalize": uint8
-            pictures of 0..255 at the network's size enter; "full": uint8 pictures of
+            images of 0..255 at the network's size enter; "full": uint8 images of
             any size, which are resized and cropped inside as well, by the card's
             preprocessing at the network's size.
         input_size: (height, width) for a model that leaves them open; None leaves
             them open in the artifact too, and "full" takes the card's.
-        batch: number of pictures at once; None for any.
+        batch: number of images at once; None for any.
 
     Raises:
         InputError: the model is of another kind or holds NaN or infinite weights, has
-            no such output, pictures shall be prepared and nothing says how, or an
+            no such output, images shall be prepared and nothing says how, or an
             argument does not fit the model.
     """
     check_choices(output, top, preprocess, batch)
@@ -166,7 +166,7 @@ def make_signature(
     if preprocess != "none" and preprocessing is None:
         raise InputError(
             f"preprocess={preprocess!r}: nothing says what the weights expect of a "
-            "picture; published weights, or a .keras file whose card holds its "
+            "image; published weights, or a .keras file whose card holds its "
             "preprocessing, are needed."
         )
     _check(model, output, top)

@@ -1,4 +1,4 @@
-"""What the user named: a `.keras` file, a run folder or an architecture; pictures."""
+"""What the user named: a `.keras` file, a run folder or an architecture; images."""
 
 import os
 import zipfile
@@ -12,15 +12,15 @@ from tyro.conf import Positional
 
 from export.model.choices import KINDS, PREPROCESS, TOP, check_choices
 from export.steps import step
-from keras_resnet.errors import InputError
-from keras_resnet.fingerprint import sha256
+from keras_resnet.common.errors import InputError
+from keras_resnet.common.fingerprint import sha256
 
 if TYPE_CHECKING:
     import keras
 
     from export.model.signature import Signature
 
-MOST_PICTURES = 64  # that a proof takes from a folder or a data set
+MOST_IMAGES = 64  # that a proof takes from a folder or a data set
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,17 +40,17 @@ class Flags:
     top: int = TOP
     """Number of classes, for --output top_k."""
     preprocess: Literal[PREPROCESS] = "none"
-    """What the artifact does to pictures: nothing; normalise uint8 pictures of the
-    network's size; or resize and crop uint8 pictures of any size as well."""
+    """What the artifact does to images: nothing; normalise uint8 images of the
+    network's size; or resize and crop uint8 images of any size as well."""
     input_size: tuple[int, int] | None = None
     """Height and width, for an architecture's name or a model that takes any size."""
     any_size: bool = False
-    """Take pictures of any size, each computed at its own, for an architecture's name
+    """Take images of any size, each computed at its own, for an architecture's name
     or a model that does."""
     batch: int | None = None
-    """Number of pictures at once. Default: any."""
+    """Number of images at once. Default: any."""
     images: Path | None = None
-    """Real pictures for the proof: a folder, or an .npz with uint8 `images`. Default:
+    """Real images for the proof: a folder, or an .npz with uint8 `images`. Default:
     validation.npz beside the .keras file."""
     tolerance: float | None = None
     """Largest difference from the Keras model, as a share of the outputs' spread.
@@ -177,7 +177,7 @@ def draw_normalization(model: "keras.Model") -> None:
 def prepare(
     model: "keras.Model", images: Any, verbose: bool, **options: Any
 ) -> tuple["Signature", Sequence[np.ndarray] | None]:
-    """The serving function and the real pictures for its proof.
+    """The serving function and the real images for its proof.
 
     Args:
         model, options: as `make_signature` takes them.
@@ -194,17 +194,17 @@ def prepare(
 def real_images(
     images: np.ndarray | str | os.PathLike | None, signature: "Signature"
 ) -> Sequence[np.ndarray] | None:
-    """Real pictures for the proof, uint8 (N, height, width, channels).
+    """Real images for the proof, uint8 (N, height, width, channels).
 
     Args:
         images: an array of that form; an .npz file that holds one as `images`; a
-            folder of pictures, of which 64, evenly spread, are resized and cropped to
+            folder of images, of which 64, evenly spread, are resized and cropped to
             the input's size, unless the signature does that; None if there are none.
         signature: whose input they shall fit.
 
     Returns:
         The array; a list of (height, width, channels) where the signature takes
-        pictures of any size from a folder; None if there are none.
+        images of any size from a folder; None if there are none.
 
     Raises:
         InputError: nothing there, not readable, or of another form.
@@ -245,22 +245,22 @@ def _read_npz(path: Path) -> np.ndarray:
         zipfile.BadZipFile,
     ) as error:
         raise InputError(
-            f"images={path} cannot be read ({error}): a folder of pictures, or an .npz "
+            f"images={path} cannot be read ({error}): a folder of images, or an .npz "
             "file with an array `images`, is needed."
         ) from error
 
 
 def _read_folder(folder: Path, signature: "Signature") -> Sequence[np.ndarray]:
-    from keras_resnet.pictures import find_pictures, read_picture
-    from keras_resnet.preprocessing import Preprocessing
+    from keras_resnet.images.files import find_images, read_image
+    from keras_resnet.images.preprocessing import Preprocessing
 
     channels = signature.shape[-1]
-    paths = find_pictures([folder])
-    paths = paths[:: -(-len(paths) // MOST_PICTURES)]  # of all classes, if in folders
-    pictures = [read_picture(path, channels) for path in paths]
+    paths = find_images([folder])
+    paths = paths[:: -(-len(paths) // MOST_IMAGES)]  # of all classes, if in folders
+    images = [read_image(path, channels) for path in paths]
     if signature.preprocess == "full":
-        return pictures
+        return images
     size, mean, std = signature.sides, (0.0,) * channels, (1 / 255,) * channels
     known = signature.preprocessing or Preprocessing(size, 1.0, "bilinear", mean, std)
     levels = replace(known, size=size, mean=mean, std=std, channel_order="rgb")
-    return np.round(np.asarray(levels(pictures))).astype("uint8")
+    return np.round(np.asarray(levels(images))).astype("uint8")

@@ -11,7 +11,7 @@ from keras_resnet.architectures import original, preactivation, relatives, varia
 from keras_resnet.architectures.original import cifar as cifar
 from keras_resnet.architectures.papers import PAPERS as PAPERS
 from keras_resnet.architectures.record import Architecture as Architecture
-from keras_resnet.errors import InputError, closest
+from keras_resnet.common.errors import InputError, closest
 
 _TABLE = {
     row.name: row

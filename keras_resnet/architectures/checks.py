@@ -4,7 +4,7 @@ from dataclasses import fields
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 
 if TYPE_CHECKING:
     from keras_resnet.architectures.record import Architecture

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from keras_resnet.architectures.record import Architecture
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 
 RESNET18 = Architecture(
     name="resnet18",

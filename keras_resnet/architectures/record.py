@@ -28,7 +28,7 @@ class Architecture:
             the new channels, no parameters; "subsample", a projection where channels
             change and subsampling where only the size does; "none", no shortcut in
             any block, a plain net.
-        input_size: side of the pictures that the source trains on, in pixels.
+        input_size: side of the images that the source trains on, in pixels.
         classes: outputs of the source's classifier.
         source: paper and section, or reference implementation.
         stem_widths: channels of the stem's convolutions; empty for `widths[0]`.

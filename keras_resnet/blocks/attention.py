@@ -4,7 +4,7 @@ import math
 
 from keras import layers
 
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 from keras_resnet.style import NHWC
 
 KINDS = (None, "se", "eca")

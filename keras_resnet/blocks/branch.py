@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from keras import layers
 
 from keras_resnet.blocks.pieces import group_width
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 from keras_resnet.layers import BlurPool2D
 from keras_resnet.style import NHWC
 

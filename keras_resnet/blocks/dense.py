@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from keras import layers
 
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 from keras_resnet.layers import LowestPadding2D
 from keras_resnet.style import DEFAULT_STYLE, NHWC, Style
 
@@ -22,7 +22,7 @@ def dense_features(
     style: Style = DEFAULT_STYLE,
     name: str,
 ):
-    """A DenseNet from the picture to its last feature map (table 1).
+    """A DenseNet from the image to its last feature map (table 1).
 
     Args:
         x: a Keras tensor of (batch, height, width, channels).

@@ -5,7 +5,7 @@ from keras import layers
 from keras_resnet.blocks.shortcut import drop_path as drop
 from keras_resnet.blocks.shortcut import join
 from keras_resnet.blocks.shortcut import shortcut as beside
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 from keras_resnet.style import NHWC, Style
 
 
@@ -27,7 +27,7 @@ def group_width(filters: int, base_width: int, cardinality: int) -> int:
 
 
 def padded_average_pool(x, stride: int, *, name: str):
-    """A 3x3 average that counts the zeros around the picture, as torch's does."""
+    """A 3x3 average that counts the zeros around the image, as torch's does."""
     pad = layers.ZeroPadding2D(1, data_format=NHWC, name=f"{name}-padding")
     return layers.AveragePooling2D(3, stride, data_format=NHWC, name=name)(pad(x))
 

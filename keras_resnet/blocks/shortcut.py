@@ -2,7 +2,7 @@
 
 from keras import layers
 
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 from keras_resnet.layers import IdentityShortcut
 from keras_resnet.style import NHWC, Style
 
@@ -85,7 +85,7 @@ def _pool(x, stride, dilation, name):
 
 
 def drop_path(y, rate: float, *, name: str):
-    """Leaves a picture's branch out with probability `rate`, in training.
+    """Leaves an image's branch out with probability `rate`, in training.
 
     Stochastic depth (Huang et al. 2016, arXiv:1603.09382), scaled so that inference
     needs no change: a stock dropout whose noise is shared by all positions.

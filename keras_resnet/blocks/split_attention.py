@@ -7,7 +7,7 @@ from keras import layers
 
 from keras_resnet.blocks.attention import divisible
 from keras_resnet.blocks.pieces import group_width, joined, padded_average_pool
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 from keras_resnet.layers import ChannelSplit
 from keras_resnet.style import DEFAULT_STYLE, NHWC, Style
 

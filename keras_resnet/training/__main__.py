@@ -9,8 +9,8 @@ from typing import Literal
 
 import tyro
 
-from keras_resnet.command import parse, run
-from keras_resnet.errors import InputError, closest
+from keras_resnet.common.command import parse, run
+from keras_resnet.common.errors import InputError, closest
 from keras_resnet.training.recipes import RECIPES, Recipe, default_recipe
 from keras_resnet.training.run_folder import read_record
 
@@ -27,7 +27,7 @@ class Command:
         model: which network: resnet20, resnet50_v2, ...; keras_resnet.list_models()
             names them.
         data: digits (embedded), any TFDS name (fashion_mnist, cifar10, imagenet2012,
-            ...), or folder:PATH, pictures in a folder a class.
+            ...), or folder:PATH, images in a folder a class.
         recipe: where the values of the recipe come from; by default chosen for the
             model and the data.
         set: the values of the recipe, each also as `--set KEY=VALUE`.
@@ -38,7 +38,7 @@ class Command:
             it slows down a CPU.
         precision: of the layers; weights stay in float32.
         data_dir: folder of TFDS data sets; by default TFDS's own.
-        strict: a broken picture is an error, not left out.
+        strict: a broken image is an error, not left out.
     """
 
     set: tyro.conf.FlagConversionOff[Recipe]

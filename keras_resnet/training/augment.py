@@ -1,4 +1,4 @@
-"""Random variations of training pictures, each a pure function of a seed.
+"""Random variations of training images, each a pure function of a seed.
 
 A seed is an integer tensor of shape (2,), as `tf.random.stateless_uniform` takes it.
 """
@@ -8,24 +8,24 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from keras_resnet.errors import InputError, closest
+from keras_resnet.common.errors import InputError, closest
 from keras_resnet.training.recipes import AUGMENTATIONS
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training pictures are varied.
+    """How training images are varied.
 
     Attributes:
         name: "none"; "pad-crop-flip" (He2015, section 4.2: a border of zeros, then a
             random crop of the original size); or "random-resized-crop" (a random part
-            of the picture, resized; "Going Deeper with Convolutions",
+            of the image, resized; "Going Deeper with Convolutions",
             arXiv:1409.4842, section 6).
         padding: width of the border of "pad-crop-flip", in pixels. He2015: 4 at 32x32.
-        scale: smallest and largest share of the picture's area in a random crop
+        scale: smallest and largest share of the image's area in a random crop
             (arXiv:1409.4842, and torchvision's RandomResizedCrop).
         ratio: smallest and largest width over height of a random crop (likewise).
-        flip: mirror half of the pictures, left to right. Not for digits or letters.
+        flip: mirror half of the images, left to right. Not for digits or letters.
 
     Raises:
         InputError: no augmentation has this name.
@@ -55,10 +55,10 @@ class Augmentation:
         return flip_half(images, flip_seed) if self.flip else images
 
     def random_window(self, shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """A part of a picture of `shape` (height, width, channels).
+        """A part of an image of `shape` (height, width, channels).
 
         Returns:
-            int32 (top, left, height, width), in pixels; the whole picture where no
+            int32 (top, left, height, width), in pixels; the whole image where no
             part fits `scale` and `ratio`.
         """
         start, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
@@ -73,7 +73,7 @@ class Augmentation:
 
 
 def pad_and_crop(images: tf.Tensor, seed: tf.Tensor, padding: int) -> tf.Tensor:
-    """Each picture of a batch moved by up to `padding` pixels; black comes in."""
+    """Each image of a batch moved by up to `padding` pixels; black comes in."""
     count, height, width = tf.unstack(tf.shape(images)[:3])
     border = [padding, padding]
     padded = tf.pad(images, [[0, 0], border, border, [0, 0]])
@@ -85,13 +85,13 @@ def pad_and_crop(images: tf.Tensor, seed: tf.Tensor, padding: int) -> tf.Tensor:
 
 
 def flip_half(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Mirrors each picture of a batch, left to right, with probability 1/2."""
+    """Mirrors each image of a batch, left to right, with probability 1/2."""
     coins = tf.random.stateless_uniform((tf.shape(images)[0], 1, 1, 1), seed)
     return tf.where(coins < 0.5, tf.reverse(images, axis=[2]), images)
 
 
 def central_window(shape: tf.Tensor, crop: float) -> tf.Tensor:
-    """The central square of a picture, `crop` times its shorter side wide.
+    """The central square of an image, `crop` times its shorter side wide.
 
     Returns:
         int32 (top, left, height, width), in pixels.
@@ -102,23 +102,23 @@ def central_window(shape: tf.Tensor, crop: float) -> tf.Tensor:
 
 
 def whole_window(shape: tf.Tensor) -> tf.Tensor:
-    """All of a picture, as int32 (top, left, height, width)."""
+    """All of an image, as int32 (top, left, height, width)."""
     return tf.concat([[0, 0], shape[:2]], axis=0)
 
 
 def cut(
-    picture: tf.Tensor,
+    image: tf.Tensor,
     choose: Callable[[tf.Tensor], tf.Tensor],
     size: tuple[int, int],
     channels: int,
     interpolation: str,
 ) -> tf.Tensor:
-    """The part of one picture that `choose` names, resized with anti-aliasing.
+    """The part of one image that `choose` names, resized with anti-aliasing.
 
     Args:
-        picture: uint8 (height, width, channels), or the content of a JPEG or PNG
+        image: uint8 (height, width, channels), or the content of a JPEG or PNG
             file as a string. Of a JPEG only the rows needed are decoded.
-        choose: from the picture's shape (height, width, channels) to int32 (top,
+        choose: from the image's shape (height, width, channels) to int32 (top,
             left, height, width).
         size: (height, width) of the result.
         channels: of the result: 1 or 3. Transparency is dropped.
@@ -129,21 +129,21 @@ def cut(
     """
 
     def of_jpeg():
-        window = choose(tf.io.extract_jpeg_shape(picture))
-        return tf.io.decode_and_crop_jpeg(picture, window, channels=channels)
+        window = choose(tf.io.extract_jpeg_shape(image))
+        return tf.io.decode_and_crop_jpeg(image, window, channels=channels)
 
     def of_pixels(pixels):
         top, left, height, width = tf.unstack(choose(tf.shape(pixels)))
         return pixels[top : top + height, left : left + width]
 
-    if picture.dtype == tf.string:
+    if image.dtype == tf.string:
         part = tf.cond(
-            tf.io.is_jpeg(picture),
+            tf.io.is_jpeg(image),
             of_jpeg,
-            lambda: of_pixels(decode(picture, channels)),
+            lambda: of_pixels(decode(image, channels)),
         )
     else:
-        part = of_pixels(picture)
+        part = of_pixels(image)
     part = tf.image.resize(part, size, interpolation, antialias=True)
     return tf.ensure_shape(
         tf.saturate_cast(tf.round(part), tf.uint8), (*size, channels)
@@ -151,8 +151,8 @@ def cut(
 
 
 def decode(content: tf.Tensor, channels: int) -> tf.Tensor:
-    """The content of a picture file as uint8 (height, width, channels).
+    """The content of an image file as uint8 (height, width, channels).
 
-    A truncated or damaged file is an error, never a half-grey picture.
+    A truncated or damaged file is an error, never a half-grey image.
     """
     return tf.io.decode_image(content, channels=channels, expand_animations=False)

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from keras_resnet.errors import InputError, closest
-from keras_resnet.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from keras_resnet.common.errors import InputError, closest
+from keras_resnet.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from keras_resnet.training import (
     digits,  # noqa: F401  registers the builder
     fashion_mnist,
@@ -39,7 +39,7 @@ def read(spec: str, data_dir: Path | None = None) -> Source:
     Raises:
         InputError: no data set of this name; it cannot be downloaded or prepared; it
             has no split to train or to validate with; or it is not one of 8-bit
-            pictures with a class each.
+            images with a class each.
     """
     builder = _find(spec, data_dir)
     # Before a long download, where the data set's code knows its features.
@@ -60,7 +60,7 @@ def read(spec: str, data_dir: Path | None = None) -> Source:
 
 
 def _streamed(builder, held_out, labels, size) -> Source:
-    """A large data set, or one of pictures of many sizes: left encoded on the disk."""
+    """A large data set, or one of images of many sizes: left encoded on the disk."""
 
     def read_split(split, **reading):
         return builder.as_dataset(
@@ -157,14 +157,14 @@ def _find(spec: str, data_dir: Path | None) -> tfds.core.DatasetBuilder:
 
 
 def _features(spec: str, builder: tfds.core.DatasetBuilder):
-    """The picture feature, and the names of the classes."""
+    """The image feature, and the names of the classes."""
     keys, features = builder.info.supervised_keys, dict(builder.info.features.items())
     if not isinstance(keys, tuple) or len(keys) != 2:
-        raise InputError(f"data={spec!r} has no pair of a picture and a class.")
+        raise InputError(f"data={spec!r} has no pair of an image and a class.")
     image, label = (features.get(key) for key in keys)
     if not isinstance(image, tfds.features.Image) or image.np_dtype != np.uint8:
         raise InputError(
-            f"data={spec!r}: {keys[0]!r} is {image!r}; pictures of type uint8 are "
+            f"data={spec!r}: {keys[0]!r} is {image!r}; images of type uint8 are "
             "needed: others may hold NaN, and have no agreed range."
         )
     if not isinstance(label, tfds.features.ClassLabel):

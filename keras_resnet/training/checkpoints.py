@@ -9,7 +9,7 @@ from pathlib import Path
 
 import keras
 
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 from keras_resnet.saving import Card, read_member, save_model
 from keras_resnet.training.progress import Progress
 from keras_resnet.training.report import LOG, write_log

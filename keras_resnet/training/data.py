@@ -1,6 +1,6 @@
 """Data for training: a spec such as `digits` or `folder:PATH` to tf.data pipelines.
 
-The order of the pictures and every random variation are a pure function of (seed,
+The order of the images and every random variation are a pure function of (seed,
 epoch): a run that starts at epoch k sees what an uninterrupted one sees from there.
 """
 
@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_resnet.errors import InputError
-from keras_resnet.preprocessing import Preprocessing
+from keras_resnet.common.errors import InputError
+from keras_resnet.images.preprocessing import Preprocessing
 from keras_resnet.training import augment
 from keras_resnet.training.augment import Augmentation as Augmentation
 from keras_resnet.training.source import Source
 
 CROP = 0.875  # of the shorter side, at evaluation: 224 of 256 (He2015, section 3.4)
-IMAGE_SIZE = 224  # where pictures have no common size (He2015, section 3.4)
+IMAGE_SIZE = 224  # where images have no common size (He2015, section 3.4)
 # What a seed is folded with, so that no two uses draw the same numbers.
 _ORDER, _WINDOW, _BATCH = range(3)
 
@@ -29,16 +29,16 @@ def load(
     data_dir: Path | None = None,
     strict: bool = False,
 ) -> "Data":
-    """Labelled pictures to train on and to validate with.
+    """Labelled images to train on and to validate with.
 
     Args:
         spec: `digits` (embedded), any TFDS name (`cifar10`, `imagenet2012`, ...), or
-            `folder:PATH`, pictures in a folder a class.
+            `folder:PATH`, images in a folder a class.
         image_size: side of the network's input, in pixels. None: that of the
-            pictures where all have the same, else 224. Pictures of a common size are
+            images where all have the same, else 224. Images of a common size are
             resized whole; of others the central part is taken at evaluation.
         data_dir: folder of prepared TFDS data sets; None: ~/tensorflow_datasets.
-        strict: a broken picture in a folder is an error, not left out.
+        strict: a broken image in a folder is an error, not left out.
 
     Raises:
         InputError: no such data, or it cannot be used; the message says why.
@@ -69,12 +69,12 @@ def load(
 
 @dataclass(frozen=True)
 class Data:
-    """Labelled pictures, and how they become a network's input.
+    """Labelled images, and how they become a network's input.
 
     Attributes:
         name: the spec they were loaded by.
-        source: the pictures as they come.
-        preprocessing: from a picture to the network's input.
+        source: the images as they come.
+        preprocessing: from an image to the network's input.
     """
 
     name: str
@@ -98,16 +98,16 @@ class Data:
 
     @property
     def train_examples(self) -> int:
-        """Number of pictures to train on."""
+        """Number of images to train on."""
         return self.source.train_examples
 
     @property
     def validation_examples(self) -> int:
-        """Number of pictures to validate with."""
+        """Number of images to validate with."""
         return self.source.validation_examples
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """Whole batches in the training pictures.
+        """Whole batches in the training images.
 
         Raises:
             InputError: there is none.
@@ -115,7 +115,7 @@ class Data:
         if not 1 <= batch_size <= self.train_examples:
             raise InputError(
                 f"batch_size={batch_size}: 1 to {self.train_examples} are possible, "
-                f"the number of training pictures in {self.name!r}."
+                f"the number of training images in {self.name!r}."
             )
         return self.train_examples // batch_size
 
@@ -130,22 +130,22 @@ class Data:
     ) -> tf.data.Dataset:
         """The training batches of the epochs first_epoch ... epochs - 1, in a row.
 
-        Every epoch has `steps_per_epoch(batch_size)` batches and sees no picture
+        Every epoch has `steps_per_epoch(batch_size)` batches and sees no image
         twice; the remainder, another one each epoch, is left out.
 
         Args:
-            batch_size: pictures a batch.
+            batch_size: images a batch.
             seed: of order and variations; with the epoch's number it determines them.
             first_epoch: where to start, from 0.
             epochs: where to end.
-            augmentation: how to vary the pictures.
+            augmentation: how to vary the images.
 
         Returns:
             (images, labels): float32 (batch_size, height, width, channels),
             normalised; and int64 (batch_size,).
 
         Raises:
-            InputError: fewer training pictures than `batch_size`.
+            InputError: fewer training images than `batch_size`.
         """
         steps = self.steps_per_epoch(batch_size)
 
@@ -161,8 +161,8 @@ class Data:
             return self.source.shuffled(order).take(steps * batch_size)
 
         def one_example(position, example):
-            picture, label = example
-            return self._cut(picture, random_window(position)), label
+            image, label = example
+            return self._cut(image, random_window(position)), label
 
         def random_window(position):
             if augmentation.name != "random-resized-crop":
@@ -204,7 +204,7 @@ class Data:
         )
 
     def sample(self, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """The first `n` validation pictures (or all, if fewer), not yet normalised.
+        """The first `n` validation images (or all, if fewer), not yet normalised.
 
         Returns:
             (images, labels): uint8 (n, height, width, channels), cropped and resized
@@ -215,29 +215,29 @@ class Data:
 
     @property
     def _ready(self) -> bool:
-        """Whether the source's pictures are the network's input as they are."""
+        """Whether the source's images are the network's input as they are."""
         pixels = self.source.validation.element_spec[0].dtype == tf.uint8
         return pixels and self.source.size == self.image_size
 
     def _evaluated(self) -> tf.data.Dataset:
-        """The validation pictures, cropped and resized, and their labels."""
+        """The validation images, cropped and resized, and their labels."""
         if self._ready:
             return self.source.validation
         return self.source.validation.map(
-            lambda picture, label: (self._cut(picture, self._window), label),
+            lambda image, label: (self._cut(image, self._window), label),
             tf.data.AUTOTUNE,
         )
 
     def _window(self, shape: tf.Tensor) -> tf.Tensor:
-        """The part of a picture that evaluation sees."""
+        """The part of an image that evaluation sees."""
         if self.source.size:
             return augment.whole_window(shape)
         return augment.central_window(shape, self.preprocessing.crop)
 
-    def _cut(self, picture, choose) -> tf.Tensor:
+    def _cut(self, image, choose) -> tf.Tensor:
         record = self.preprocessing
         return augment.cut(
-            picture, choose, record.size, self.channels, record.interpolation
+            image, choose, record.size, self.channels, record.interpolation
         )
 
     def _normalize(self, images: tf.Tensor) -> tf.Tensor:

@@ -9,10 +9,10 @@ TEST_EVERY = 5  # within each class: a fifth for the test, spread over all write
 class Digits(tfds.core.GeneratorBasedBuilder):
     """1,797 handwritten digits of 8x8 pixels, in ten classes.
 
-    The pictures come with scikit-learn (`sklearn.datasets.load_digits`), which has
+    The images come with scikit-learn (`sklearn.datasets.load_digits`), which has
     them from the test set of UCI's "Optical Recognition of Handwritten Digits". Their
     grey values 0..16 are spread over 0..255. Of each class, the 5th, 10th, 15th ...
-    picture in scikit-learn's order makes up the split "test", the others "train".
+    image in scikit-learn's order makes up the split "test", the others "train".
     """
 
     VERSION = tfds.core.Version("1.0.0")

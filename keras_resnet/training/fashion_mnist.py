@@ -8,7 +8,7 @@ put back they are the published files, byte for byte.
 import struct
 from pathlib import Path
 
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 
 PACKAGE = "dataset-fashion-mnist"
 FOLDER = Path("/usr/share/datasets/fashion-mnist")  # where the package installs

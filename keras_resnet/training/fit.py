@@ -11,8 +11,8 @@ import keras
 import numpy as np
 
 from keras_resnet.architectures import Architecture, get_architecture
-from keras_resnet.errors import InputError
-from keras_resnet.fingerprint import fingerprint
+from keras_resnet.common.errors import InputError
+from keras_resnet.common.fingerprint import fingerprint
 from keras_resnet.model import build
 from keras_resnet.saving import Card
 from keras_resnet.training import report, run_folder
@@ -92,7 +92,7 @@ def train(
         data = load(
             data, image_size=recipe.image_size, data_dir=data_dir, strict=strict
         )
-    record["pictures"] = _describe(data)
+    record["images"] = _describe(data)
     network = _compile(architecture, data, recipe, xla, precision)
     if begun:
         run_folder.require_same(out, record)
@@ -160,9 +160,9 @@ def _compile(
     if min(data.image_size) < architecture.total_stride:
         height, width = data.image_size
         raise InputError(
-            f"pictures of {data.name!r} are {height}x{width}, and {architecture.name} "
+            f"images of {data.name!r} are {height}x{width}, and {architecture.name} "
             f"needs {architecture.total_stride} pixels a side: set image_size, or "
-            "choose a model for smaller pictures, such as resnet20."
+            "choose a model for smaller images, such as resnet20."
         )
     steps = data.steps_per_epoch(recipe.batch_size)
     keras.utils.set_random_seed(recipe.seed)
@@ -218,7 +218,7 @@ def _run(run: _Run) -> None:
     }
     report.write_json(run.out / run_folder.REPORT, record)
     print(
-        f"best: {state.best_accuracy:.2%} of the validation pictures in epoch "
+        f"best: {state.best_accuracy:.2%} of the validation images in epoch "
         f"{state.best_epoch}; all files are in {run.out}"
     )
 
@@ -227,7 +227,7 @@ def _headline(run: _Run, state: State) -> str:
     data, resumed = run.data, f", {state.epoch} of them finished before"
     return (
         f"{run.architecture.name}, {run.network.count_params():,} parameters, on "
-        f"{data.name}: {data.train_examples:,} pictures to train on, "
+        f"{data.name}: {data.train_examples:,} images to train on, "
         f"{data.validation_examples:,} to validate with\n"
         f"{run.recipe.epochs} epochs{resumed if state.epoch else ''}; "
         f"XLA {explain(run.record['xla'], run.network)}"
@@ -290,7 +290,7 @@ def _advice(run: _Run, diverged: DivergedError) -> str:
     else:
         seen = run.validation()
     if not all(np.isfinite(images).all() for images, _ in seen.as_numpy_iterator()):
-        return f"{diverged}: the pictures of {run.data.name!r} hold NaN or infinity."
+        return f"{diverged}: the images of {run.data.name!r} hold NaN or infinity."
     tries = [
         f"a learning_rate below {run.recipe.learning_rate:g}",
         f"a warmup above {run.recipe.warmup:g}",

@@ -1,4 +1,4 @@
-"""A user's own pictures: JPEG and PNG files in a folder for each class."""
+"""A user's own images: JPEG and PNG files in a folder for each class."""
 
 import hashlib
 import os
@@ -10,8 +10,8 @@ from pathlib import Path
 import tensorflow as tf
 from tqdm import tqdm
 
-from keras_resnet.errors import InputError
-from keras_resnet.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from keras_resnet.common.errors import InputError
+from keras_resnet.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from keras_resnet.training.augment import decode
 from keras_resnet.training.source import Source
 
@@ -20,18 +20,18 @@ VALIDATION_SHARE = 0.2  # of each class, where the folder is not split already
 HELD_OUT = ("validation", "val", "test")  # sub-folders to validate with, beside `train`
 CHANNELS = 3
 
-Pictures = dict[str, list[Path]]  # class -> files
+Images = dict[str, list[Path]]  # class -> files
 
 
 def read(root: Path, strict: bool = False) -> Source:
-    """The pictures in a folder, each in the sub-folder that its class is named by.
+    """The images in a folder, each in the sub-folder that its class is named by.
 
     A sub-folder's own sub-folders belong to its class. Hidden files and folders, and
     files of another suffix than .jpg, .jpeg and .png (in any case), are passed over.
-    Grey pictures become RGB; transparency and EXIF orientation are dropped.
+    Grey images become RGB; transparency and EXIF orientation are dropped.
 
     Where `root` has `train` and one of `validation`, `val` and `test`, the classes
-    are looked for in these two. Otherwise a fifth of each class, one picture at
+    are looked for in these two. Otherwise a fifth of each class, one image at
     least, is held out for validation: those whose path below `root` has the smallest
     SHA-256. So the split stays when the program runs again or the folder moves.
 
@@ -40,12 +40,12 @@ def read(root: Path, strict: bool = False) -> Source:
 
     Args:
         root: the folder.
-        strict: a broken picture is an error.
+        strict: a broken image is an error.
 
     Raises:
-        InputError: no such folder, no pictures, a single class, a class of fewer than
-            two pictures, a validation class that training lacks; or, with `strict`, a
-            broken picture.
+        InputError: no such folder, no images, a single class, a class of fewer than
+            two images, a validation class that training lacks; or, with `strict`, a
+            broken image.
     """
     if not root.is_dir():
         raise InputError(f"data=folder:{root}: no such folder.")
@@ -65,8 +65,8 @@ def read(root: Path, strict: bool = False) -> Source:
     return _source(root, train, validation)
 
 
-def _find(root: Path) -> Pictures:
-    """The picture files below each sub-folder of `root`, both in order of name."""
+def _find(root: Path) -> Images:
+    """The image files below each sub-folder of `root`, both in order of name."""
     return {
         folder.name: [
             path
@@ -84,8 +84,8 @@ def _hidden(path: Path, root: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(root).parts)
 
 
-def _files(pictures: Pictures) -> list[Path]:
-    return [path for paths in pictures.values() for path in paths]
+def _files(images: Images) -> list[Path]:
+    return [path for paths in images.values() for path in paths]
 
 
 def _broken(paths: list[Path], root: Path, strict: bool) -> set[Path]:
@@ -101,7 +101,7 @@ def _broken(paths: list[Path], root: Path, strict: bool) -> set[Path]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         faults = pool.map(fault, paths)
         progress = tqdm(
-            faults, "checking pictures", len(paths), leave=False, disable=None
+            faults, "checking images", len(paths), leave=False, disable=None
         )
         for path, reason in zip(paths, progress, strict=True):
             if reason is None:
@@ -114,7 +114,7 @@ def _broken(paths: list[Path], root: Path, strict: bool) -> set[Path]:
             progress.write(line, file=sys.stderr)
             broken.add(path)
     if broken:
-        print(f"{len(broken)} of {len(paths)} pictures left out.", file=sys.stderr)
+        print(f"{len(broken)} of {len(paths)} images left out.", file=sys.stderr)
     return broken
 
 
@@ -124,36 +124,36 @@ def _reason(error: tf.errors.OpError) -> str:
     return text.splitlines()[0].rstrip(".") if text else type(error).__name__
 
 
-def _check_classes(root: Path, pictures: Pictures) -> None:
-    """Raises an InputError unless there are two classes of two pictures or more."""
+def _check_classes(root: Path, images: Images) -> None:
+    """Raises an InputError unless there are two classes of two images or more."""
     layout = f"data=folder:{root}: a folder of .jpg, .jpeg or .png files for each class"
-    if not _files(pictures):
-        raise InputError(f"{layout} is needed, and no readable picture was found.")
-    if len(pictures) < 2:
-        raise InputError(f"{layout} is needed, and there is only {min(pictures)!r}.")
-    for label, paths in pictures.items():
+    if not _files(images):
+        raise InputError(f"{layout} is needed, and no readable image was found.")
+    if len(images) < 2:
+        raise InputError(f"{layout} is needed, and there is only {min(images)!r}.")
+    for label, paths in images.items():
         if len(paths) < 2:
             raise InputError(
-                f"{layout} is needed, with 2 pictures or more: {label!r} has "
+                f"{layout} is needed, with 2 images or more: {label!r} has "
                 f"{len(paths)} that can be read."
             )
 
 
-def _check_validation(root: Path, train: Pictures, validation: Pictures) -> None:
-    """Raises an InputError where validation has no picture, or a class of its own."""
+def _check_validation(root: Path, train: Images, validation: Images) -> None:
+    """Raises an InputError where validation has no image, or a class of its own."""
     if not _files(validation):
-        raise InputError(f"data=folder:{root}: no readable picture to validate with.")
+        raise InputError(f"data=folder:{root}: no readable image to validate with.")
     if foreign := sorted(set(validation) - set(train)):
         raise InputError(
-            f"data=folder:{root}: class {foreign[0]!r} of the validation pictures is "
+            f"data=folder:{root}: class {foreign[0]!r} of the validation images is "
             f"none of the training classes {', '.join(train)}."
         )
 
 
-def _split(pictures: Pictures, root: Path) -> tuple[Pictures, Pictures]:
+def _split(images: Images, root: Path) -> tuple[Images, Images]:
     """Takes a share of each class out for validation."""
     train, validation = {}, {}
-    for label, paths in pictures.items():
+    for label, paths in images.items():
         ordered = sorted(paths, key=lambda path: _hash(path, root))
         count = max(1, round(len(paths) * VALIDATION_SHARE))
         validation[label], train[label] = ordered[:count], ordered[count:]
@@ -164,13 +164,13 @@ def _hash(path: Path, root: Path) -> bytes:
     return hashlib.sha256(os.fsencode(path.relative_to(root).as_posix())).digest()
 
 
-def _source(root: Path, train: Pictures, validation: Pictures) -> Source:
+def _source(root: Path, train: Images, validation: Images) -> Source:
     """Data sets of file contents; validation in the order of the hashes."""
     labels = tuple(train)
 
-    def listed(pictures):
+    def listed(images):
         pairs = [
-            (p, i) for i, label in enumerate(labels) for p in pictures.get(label, [])
+            (p, i) for i, label in enumerate(labels) for p in images.get(label, [])
         ]
         pairs.sort(key=lambda pair: _hash(pair[0], root))
         paths, numbers = zip(*pairs, strict=True)

@@ -6,7 +6,7 @@ import time
 import keras
 from tqdm import tqdm
 
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 
 
 class DivergedError(InputError):
@@ -30,7 +30,7 @@ class Progress(keras.callbacks.Callback):
         epochs: of the whole run.
         first_epoch: epochs that were finished before.
         steps: batches in an epoch.
-        batch_size: pictures in each.
+        batch_size: images in each.
 
     Attributes:
         timing: of the newest epoch: `seconds`, with validation, and training

@@ -16,7 +16,7 @@ from math import inf
 from typing import Literal
 
 from keras_resnet.architectures import get_architecture
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 
 SCHEDULES = ("cosine", "step")
 AUGMENTATIONS = ("none", "pad-crop-flip", "random-resized-crop")
@@ -27,8 +27,8 @@ class Recipe:
     """How to train: SGD with momentum over one schedule.
 
     Attributes:
-        epochs: passes over the training pictures.
-        batch_size: pictures a step.
+        epochs: passes over the training images.
+        batch_size: images a step.
         learning_rate: the peak, reached after the warm-up.
         momentum: of SGD, in [0, 1).
         nesterov: whether to use Nesterov momentum.
@@ -45,9 +45,9 @@ class Recipe:
             the learning rate is multiplied by drop_factor.
         drop_factor: in (0, 1].
         label_smoothing: in [0, 1): the share of the target spread over all classes.
-        augmentation: of the training pictures.
+        augmentation: of the training images.
         padding: of pad-crop-flip, in pixels at each side.
-        flip: whether half of the training pictures are mirrored left to right.
+        flip: whether half of the training images are mirrored left to right.
         image_size: side of the network's input, in pixels; None takes the data's.
         seed: of weights, order and augmentation.
     """
@@ -118,9 +118,9 @@ class Recipe:
 
 
 def cifar(batch_size: int = 128) -> Recipe:
-    """Small pictures on CIFAR nets: He2015, section 4.2.
+    """Small images on CIFAR nets: He2015, section 4.2.
 
-    64,000 steps of 128 of CIFAR-10's 50,000 pictures are 164 epochs; the paper drops
+    64,000 steps of 128 of CIFAR-10's 50,000 images are 164 epochs; the paper drops
     the learning rate after 32,000 and 48,000 of them.
     """
     return Recipe(
@@ -146,7 +146,7 @@ def cifar(batch_size: int = 128) -> Recipe:
 
 
 def imagenet(batch_size: int = 256) -> Recipe:
-    """Large pictures, many of them: Goyal2017, sections 2.2 and 5.1."""
+    """Large images, many of them: Goyal2017, sections 2.2 and 5.1."""
     return Recipe(
         epochs=90,
         batch_size=batch_size,

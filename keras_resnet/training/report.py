@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from keras_resnet.files import write_beside
+from keras_resnet.common.files import write_beside
 
 if TYPE_CHECKING:
     from keras_resnet.training.checkpoints import State

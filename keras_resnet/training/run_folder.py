@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_resnet.errors import InputError
-from keras_resnet.files import write_beside
+from keras_resnet.common.errors import InputError
+from keras_resnet.common.files import write_beside
 from keras_resnet.training.report import write_json
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 RECORD, SAMPLES, REPORT = "recipe.json", "validation.npz", "report.json"
 KEYS = (  # of the record
-    *("model", "architecture", "data", "recipe", "xla", "precision", "pictures"),
+    *("model", "architecture", "data", "recipe", "xla", "precision", "images"),
 )
-# Validation pictures that an export is proved on: all that fit into 8 MiB (the whole
+# Validation images that an export is proved on: all that fit into 8 MiB (the whole
 # of Fashion-MNIST's and CIFAR-10's order of size), and 64 of larger ones.
 SAMPLE_BYTES, SAMPLE_COUNT = 2**23, 64
 
@@ -67,7 +67,7 @@ def read_record(out: Path) -> dict:
 
 
 def begin(out: Path, record: dict, data: "Data") -> None:
-    """Makes the folder, with the record and some validation pictures in it."""
+    """Makes the folder, with the record and some validation images in it."""
     bytes_each = data.image_size[0] * data.image_size[1] * data.channels
     images, labels = data.sample(max(SAMPLE_COUNT, SAMPLE_BYTES // bytes_each))
     with write_beside(out) as part:

@@ -1,4 +1,4 @@
-"""Where pictures come from, before anything is done to them."""
+"""Where images come from, before anything is done to them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,21 +10,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """Labelled pictures in two parts: to train on, and to validate with.
+    """Labelled images in two parts: to train on, and to validate with.
 
-    A picture is either pixels, uint8 (height, width, channels), or a string: the
+    An image is either pixels, uint8 (height, width, channels), or a string: the
     whole content of a JPEG or PNG file. A label is an int64 scalar.
 
     Attributes:
         labels: name of each class, in the order of the label numbers.
-        size: (height, width) where all pictures have the same; None otherwise.
-        channels: of the pictures, after decoding.
+        size: (height, width) where all images have the same; None otherwise.
+        channels: of the images, after decoding.
         mean, std: of each channel, on the scale 0..1.
         train_examples, validation_examples: their numbers.
         shuffled: from an int64 scalar, the seed of an epoch, to a data set of every
-            training (picture, label), once each, in an order that the seed alone
+            training (image, label), once each, in an order that the seed alone
             determines.
-        validation: data set of the validation (picture, label), in a fixed order
+        validation: data set of the validation (image, label), in a fixed order
             that mixes the classes.
     """
 

@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 
 from keras_resnet.architectures import get_architecture
-from keras_resnet.errors import InputError
-from keras_resnet.preprocessing import Preprocessing
+from keras_resnet.common.errors import InputError
+from keras_resnet.images.preprocessing import Preprocessing
 
 # Commercial use is allowed, on no other condition than that the authors are named.
 FREE = ("apache-2.0", "bsd-3-clause", "mit")
@@ -39,7 +39,7 @@ class Weight:
             None if there is none.
         top1: published accuracy on ImageNet's validation set, in percent; None where
             there is no figure.
-        top1_size: side of the pictures that `top1` is measured on, in pixels.
+        top1_size: side of the images that `top1` is measured on, in pixels.
         test_top1: the same with `test_preprocessing`.
         classifier, first_conv: layers of the file whose shapes follow the classes and
             the input channels, in the file's own names; empty for Keras's files.

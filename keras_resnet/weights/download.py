@@ -9,8 +9,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from keras_resnet.errors import InputError
-from keras_resnet.files import write_beside
+from keras_resnet.common.errors import InputError
+from keras_resnet.common.files import write_beside
 from keras_resnet.weights.catalogue import Weight
 
 _SAFETENSORS = "model.safetensors"  # in each of timm's repositories

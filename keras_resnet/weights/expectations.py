@@ -1,12 +1,12 @@
-"""What the configuration beside a file of weights says of its pictures."""
+"""What the configuration beside a file of weights says of its images."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from keras_resnet.errors import InputError
-from keras_resnet.preprocessing import Preprocessing
+from keras_resnet.common.errors import InputError
+from keras_resnet.images.preprocessing import Preprocessing
 
 _PILLOW = {2: "bilinear", 3: "bicubic"}  # PIL.Image.Resampling
 _TRANSFORMERS_CROP = 224 / 256  # default of ConvNextImageProcessor, which ResNet has
@@ -27,7 +27,7 @@ def read_json(path: Path) -> dict:
     return content
 
 
-def expected_pictures(folder: Path) -> Preprocessing | None:
+def expected_images(folder: Path) -> Preprocessing | None:
     """The record in the configuration of timm, transformers or keras-hub.
 
     Args:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_resnet.errors import InputError
-from keras_resnet.files import refuse_existing, write_beside
+from keras_resnet.common.errors import InputError
+from keras_resnet.common.files import refuse_existing, write_beside
 from keras_resnet.weights.matching import arrays_of
 from keras_resnet.weights.torch_layout import to_torch, torch_name
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 from keras_resnet.hdf5 import read_hdf5
 from keras_resnet.weights.names import from_keras
 from keras_resnet.weights.stored import Stored, copied

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_resnet.architectures import Architecture
-from keras_resnet.errors import InputError
-from keras_resnet.fingerprint import sha256
-from keras_resnet.labels import imagenet_labels
-from keras_resnet.preprocessing import Preprocessing
+from keras_resnet.common.errors import InputError
+from keras_resnet.common.fingerprint import sha256
+from keras_resnet.images.labels import imagenet_labels
+from keras_resnet.images.preprocessing import Preprocessing
 from keras_resnet.saving import attach, card_of, read_card, read_config
 from keras_resnet.weights import catalogue, download
 from keras_resnet.weights.adaptation import adapt_channels, adapt_head, fold_biases

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 from keras_resnet.weights.stored import is_finite
 from keras_resnet.weights.torch_layout import CLASSIFIERS
 

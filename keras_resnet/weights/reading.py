@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keras_resnet.errors import InputError
-from keras_resnet.preprocessing import Preprocessing
-from keras_resnet.weights.expectations import expected_pictures, read_json
+from keras_resnet.common.errors import InputError
+from keras_resnet.images.preprocessing import Preprocessing
+from keras_resnet.weights.expectations import expected_images, read_json
 from keras_resnet.weights.keras_files import (
     APPLICATIONS_EPSILON,
     PRESET_FILES,
@@ -73,7 +73,7 @@ def read(path: Path) -> Contents:
             "downsample_in_bottleneck"  # in transformers' configuration alone
         )
         stride = None if at_first is None else 1 if at_first else 2
-        return Contents(arrays, stride, preprocessing=expected_pictures(path.parent))
+        return Contents(arrays, stride, preprocessing=expected_images(path.parent))
     raise InputError(f"{path}: no file of weights; {_ACCEPTED}.")
 
 
@@ -130,4 +130,4 @@ def _read_preset(folder: Path) -> Contents:
             f"{folder}: its config.json is not of keras-hub's ResNetBackbone "
             f"({error!r})."
         ) from error
-    return Contents(arrays, 2, preprocessing=expected_pictures(folder))
+    return Contents(arrays, 2, preprocessing=expected_images(folder))

@@ -9,7 +9,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 
-from keras_resnet.errors import InputError
+from keras_resnet.common.errors import InputError
 from keras_resnet.weights.names import from_torch, from_transformers, is_transformers
 from keras_resnet.weights.stored import Stored
 from keras_resnet.weights.torch_layout import canonical_kind, keras_shape, to_keras

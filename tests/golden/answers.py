@@ -15,7 +15,7 @@ def row(
     """One network's logits at one size."""
     spread = logits.std()
     print(f"{model} {settings or ''} {size} spread {spread:.3f}", flush=True)
-    # the weights must leave a picture its say
+    # the weights must leave an image its say
     assert np.isfinite(logits).all() and 0.01 < spread < 1000, model
     assert np.abs(logits[0] - logits[1]).max() > 0.05 * spread, model
     return {

@@ -136,7 +136,7 @@ def _timm_row(tag, results):
 
 
 def _side(size):
-    """Of a square picture, from timm's (channels, height, width)."""
+    """Of a square image, from timm's (channels, height, width)."""
     if size is None:
         return None
     assert size[0] == 3 and size[1] == size[2], size

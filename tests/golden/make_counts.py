@@ -62,7 +62,7 @@ def count(name: str, classes: int, sizes: tuple[int, ...]) -> dict:
 
 
 def _multiply_adds(net, size):
-    """Of the convolutions and the classifier, for one picture."""
+    """Of the convolutions and the classifier, for one image."""
     counted = []
 
     def see(module, _, output):
@@ -104,7 +104,7 @@ def _torchvision(name):
 
 
 def input_size(name: str) -> int:
-    """Side of the pictures that timm's default weights are trained on."""
+    """Side of the images that timm's default weights are trained on."""
     if name in reference.TIMM:
         return timm.get_pretrained_cfg(name).input_size[-1]
     return 224

@@ -1,4 +1,4 @@
-"""Writes features.json and training.json: what lies between pictures and logits.
+"""Writes features.json and training.json: what lies between images and logits.
 
     python tests/golden/make_features.py
 
@@ -59,7 +59,7 @@ def feature_maps(name: str) -> dict[str, np.ndarray]:
         modules = ("stem.conv3", *modules[1:])
     for level, module in enumerate(modules, start=1):
         net.get_submodule(module).register_forward_hook(keep(f"C{level}"))
-    net(torch_side.pictures(SIZE))
+    net(torch_side.images(SIZE))
     return maps
 
 
@@ -75,7 +75,7 @@ def training(name: str) -> dict:
     for key, tensor in tensors.items():
         tensor.mul_(seeded.training_factor(name, key))
     net.train()
-    images = torch_side.pictures(TRAINING_SIZE, BATCH)
+    images = torch_side.images(TRAINING_SIZE, BATCH)
     labels = torch.tensor(seeded.labels(BATCH, CLASSES))
     elements = {}
     for layer in TRAINED[name]:

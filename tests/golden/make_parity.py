@@ -21,7 +21,7 @@ CLASSES = 10
 CIFAR = [
     name
     for name in reference_cifar.NAMES + reference_cifar.SHALLOW_BOTTLENECKS
-    # 1200 random layers without shortcuts either lose the picture or magnify rounding
+    # 1200 random layers without shortcuts either lose the image or magnify rounding
     # until float32's answer and float64's have nothing in common
     if name != "plain1202"
 ]

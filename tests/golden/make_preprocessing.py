@@ -22,7 +22,7 @@ from timm.data import create_transform
 
 STEP = 41  # every so many pixels are kept
 WHOLE = (0, 0, 640, 427)
-CASES = [  # picture, box (left, top, right, bottom), size, crop, interpolation
+CASES = [  # image, box (left, top, right, bottom), size, crop, interpolation
     ("china", WHOLE, 224, 0.875, "bicubic"),
     ("flower", WHOLE, 224, 0.875, "bilinear"),
     ("china", WHOLE, 224, 0.95, "bicubic"),
@@ -41,7 +41,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 def transform(folder: Path, case: tuple, mean, std) -> np.ndarray:
     """timm's answer as (height, width, channels)."""
     name, box, size, crop, interpolation = case
-    picture = Image.open(folder / f"{name}.jpg").convert("RGB").crop(box)
+    image = Image.open(folder / f"{name}.jpg").convert("RGB").crop(box)
     apply = create_transform(
         (3, size, size),
         is_training=False,
@@ -50,14 +50,14 @@ def transform(folder: Path, case: tuple, mean, std) -> np.ndarray:
         mean=mean,
         std=std,
     )
-    return apply(picture).numpy().transpose(1, 2, 0)
+    return apply(image).numpy().transpose(1, 2, 0)
 
 
 def answer(folder: Path, case: tuple) -> dict:
     """The levels of every STEP-th pixel, and every channel's mean level."""
     levels = 255 * transform(folder, case, (0, 0, 0), (1, 1, 1))
     levels = levels.round().astype("uint8").reshape(-1, 3)
-    names = ("picture", "box", "size", "crop", "interpolation")
+    names = ("image", "box", "size", "crop", "interpolation")
     return dict(zip(names, case, strict=True)) | {
         "pixels": base64.b64encode(zlib.compress(levels[::STEP].tobytes(), 9)).decode(),
         "means": levels.mean(0).tolist(),

@@ -53,7 +53,7 @@ def model_of(case: dict) -> keras.Model:
 
 
 def seeded_model(net: Architecture, gain: float) -> keras.Model:
-    """Any size of picture to logits, every weight drawn from its own name."""
+    """Any size of image to logits, every weight drawn from its own name."""
     model = build(
         net,
         input_shape=(None, None, 3),

@@ -1,4 +1,4 @@
-"""Weights and pictures drawn from their own names: both sides make the same ones.
+"""Weights and images drawn from their own names: both sides make the same ones.
 
 numpy only. `RandomState` is the generator whose stream numpy has frozen (NEP 19).
 """
@@ -46,7 +46,7 @@ def tensor(name: str, shape: tuple[int, ...], gain: float) -> np.ndarray:
 
 
 def gain(model: str) -> float:
-    """The gain at which a model's answers depend on the picture and stay moderate.
+    """The gain at which a model's answers depend on the image and stay moderate.
 
     At about 1 a plain net neither grows nor fades from layer to layer; a residual net
     would double its variance with every block, and at full gain standardised kernels
@@ -68,7 +68,7 @@ def training_factor(model: str, name: str) -> float:
 
 
 def images(size: tuple[int, int], number: int = 2) -> np.ndarray:
-    """Pictures of (height, width), channels last: noise about different colours."""
+    """Images of (height, width), channels last: noise about different colours."""
     name = f"images {size[0]}x{size[1]}"
     colours = _draw(f"{name} colours", -2.0, 2.0, (number, 1, 1, 3))
     return colours + _draw(name, -2.0, 2.0, (number, *size, 3))

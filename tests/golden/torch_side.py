@@ -42,12 +42,12 @@ def _tensor(name, target, gain):
     return torch.tensor(ours.transpose(np.argsort(order)))
 
 
-def pictures(size: tuple[int, int], number: int = 2) -> torch.Tensor:
-    """The seeded pictures, (number, 3, height, width)."""
+def images(size: tuple[int, int], number: int = 2) -> torch.Tensor:
+    """The seeded images, (number, 3, height, width)."""
     return torch.tensor(seeded.images(size, number).transpose(0, 3, 1, 2))
 
 
 @torch.inference_mode()
 def logits(net: nn.Module, size: tuple[int, int]) -> np.ndarray:
-    """(2, classes) for the two seeded pictures."""
-    return net(pictures(size)).numpy()
+    """(2, classes) for the two seeded images."""
+    return net(images(size)).numpy()

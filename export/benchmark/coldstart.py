@@ -1,0 +1,156 @@
+"""What a fresh process pays: loading a file, its first run, the memory it takes.
+
+`measure_cold` starts this module as a program, once a sample, and takes medians. The
+file is in the page cache by then, so the disk has no part in it; nor have the imports
+of numpy and onnxruntime, which come before the clock starts.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from keras_resnet.common.errors import InputError
+
+_ROOT = str(Path(__file__).parents[2])
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def measure_cold(
+    path: Path, options: dict[str, Any], inputs: Sequence[np.ndarray], times: int
+) -> dict[int, dict[str, Any]]:
+    """Medians over `times` fresh processes, each of which loads and runs the file.
+
+    Args:
+        path: an .onnx file.
+        options: `providers`, `threads` and the like, of `export.runtime.Session`.
+        inputs: images, (N, H, W, C), from the smallest batch to the largest; their
+            shapes and dtype alone are used.
+        times: how many processes.
+
+    Returns:
+        By batch: `load_ms` and `first_run_ms` (of the smallest batch) with their
+        samples, and `peak_rss_mb`, how far that process's resident memory had risen
+        above what it was before loading when batches up to this one had run (None
+        but on Linux); `device_mb`, the same for the memory of all NVIDIA GPUs (None
+        without nvidia-smi). All None where `times` is 0.
+
+    Raises:
+        InputError: a process failed; its own line.
+    """
+    shapes = [list(images.shape) for images in inputs]
+    request = {
+        "path": str(path),
+        "options": options,
+        "shapes": shapes,
+        "dtype": str(inputs[0].dtype),
+    }
+    answers = [_ask(request) for _ in range(times)]
+    return {
+        shape[0]: {
+            **{name: _median(answers, name) for name in ("load_ms", "first_run_ms")},
+            "cold_load_ms": [one["load_ms"] for one in answers],
+            "cold_first_run_ms": [one["first_run_ms"] for one in answers],
+            "peak_rss_mb": _median([one["memory"][i] for one in answers], "rss"),
+            "device_mb": _median([one["memory"][i] for one in answers], "device"),
+        }
+        for i, shape in enumerate(shapes)
+    }
+
+
+def _median(answers: Sequence[dict[str, Any]], name: str) -> float | None:
+    known = [one[name] for one in answers if one[name] is not None]
+    return round(median(known), 3) if known else None
+
+
+def _ask(request: dict[str, Any]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "export.benchmark.coldstart", json.dumps(request)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment())
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+        raise InputError(
+            f"{request['path']}: a fresh process with {request['options']} failed: "
+            f"{lines[-1].removeprefix('error: ')}"
+        )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def environment() -> dict[str, str]:
+    """Of a process that shall find this package wherever it lies."""
+    places = filter(None, [_ROOT, os.environ.get("PYTHONPATH")])
+    return os.environ | {"PYTHONPATH": os.pathsep.join(places)}
+
+
+def answer(
+    path: str, options: dict[str, Any], shapes: Sequence[Sequence[int]], dtype: str
+) -> dict[str, Any]:
+    """One process's figures, before which nothing of the file was loaded."""
+    from export.runtime.session import Session
+
+    inputs = [np.ones(shape, dtype) for shape in shapes]
+    device = _device_mb()
+    _forget_peak()
+    before = _status_mb("VmRSS")
+    start = time.perf_counter()
+    session = Session(path, **options)
+    loaded = time.perf_counter()
+    session.run(inputs[0])
+    end = time.perf_counter()
+    memory = []
+    for images in inputs:
+        session.run(images)
+        peak, now = _status_mb("VmHWM"), _device_mb()
+        memory.append(
+            {
+                "rss": None if peak is None else peak - before,
+                "device": None if now is None else now - device,
+            }
+        )
+    return {
+        "load_ms": round((loaded - start) * 1e3, 3),
+        "first_run_ms": round((end - loaded) * 1e3, 3),
+        "memory": memory,
+    }
+
+
+def _status_mb(entry: str) -> float | None:
+    """Megabytes of an entry of /proc/self/status; None where there is no such file."""
+    if not _STATUS.exists():
+        return None
+    lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
+    return int(lines[entry].split()[0]) * 1024 / 1e6
+
+
+def _forget_peak() -> None:
+    """Has the kernel measure the peak of resident memory anew, where it lets us."""
+    with contextlib.suppress(OSError):
+        _CLEAR.write_text("5")
+
+
+def _device_mb() -> float | None:
+    """Memory in use on all NVIDIA GPUs; None where nvidia-smi does not tell."""
+    query = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    try:
+        told = subprocess.run(query, capture_output=True, text=True, timeout=30)
+        used = [float(line) * 2**20 / 1e6 for line in told.stdout.splitlines()]
+        return None if told.returncode else sum(used)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+
+
+def main() -> None:
+    print(json.dumps(answer(**json.loads(sys.argv[1]))))
+
+
+if __name__ == "__main__":
+    from keras_resnet.common.command import run
+
+    run(main)

@@ -1,0 +1,270 @@
+"""Images of a data spec, as an exported file wants them at its input."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import floor
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from export.quantization.plan import CALIBRATED, FEWEST, NO_DATA, Plan
+from keras_resnet.common.errors import InputError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from export.model.signature import Signature
+    from keras_resnet.images.preprocessing import Preprocessing
+    from keras_resnet.training.data import Data
+
+PIXELS = 4 * 224 * 224  # that go through a network at once: its maps stay small
+MOST = 256  # images at once
+SEED = 0  # of the order that calibration images are drawn in
+
+
+@dataclass(frozen=True)
+class Images:
+    """Labelled images of one part of a data set.
+
+    Iterating gives (images, labels) batch after batch, each time anew: images as the
+    file's input takes them, NHWC; int64 labels.
+
+    Attributes:
+        name: the data spec.
+        count: how many images.
+        batches: a data set of these batches.
+        assumed: "mean" and "std" that they are normalised with, as training on this
+            data would do it, where nothing says what the weights expect; else None.
+    """
+
+    name: str
+    count: int
+    batches: "tf.data.Dataset"
+    assumed: dict[str, tuple[float, ...]] | None = None
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        import tensorflow as tf
+
+        try:
+            yield from self.batches.as_numpy_iterator()
+        except tf.errors.OpError as error:
+            raise InputError(
+                f"data={self.name!r} cannot be read: {error.message}"
+            ) from error
+
+    def first(self, most: int) -> Sequence[np.ndarray]:
+        """So many images: one array, or a list where their sizes differ."""
+        found = []
+        for images, _ in self:
+            found += list(images[: most - len(found)])
+            if len(found) == most:
+                break
+        return np.stack(found) if len({one.shape for one in found}) == 1 else found
+
+    def watched(self, name: str, verbose: bool) -> Iterator:
+        """As iterating, with the progress on a terminal under this name."""
+        hidden = None if verbose else True  # None: hidden where there is no terminal
+        options = {"unit": " images", "disable": hidden, "leave": False}
+        with tqdm(total=self.count, desc=name, **options) as progress:
+            for images, labels in self:
+                yield images, labels
+                progress.update(len(images))
+
+
+def images_of(
+    plan: Plan, signature: "Signature"
+) -> tuple[Images | None, Images | None]:
+    """Images to take ranges of, and images to measure the accuracy on.
+
+    The first are training images, drawn in an order that is always the same, and None
+    where the precision needs no ranges. The others are validation images, and None
+    where the accuracy is not measured.
+
+    Raises:
+        InputError: no data is named or recorded; those to calibrate with are too few,
+            or of one value; or their classes, channels or size are not the model's.
+    """
+    from keras_resnet.training.data import load
+
+    if plan.precision == "float32" and plan.validate in (None, NO_DATA):
+        return None, None
+    specs = _calibrating(plan, signature), _judging(plan, signature)
+    loaded = {
+        spec: load(spec, data_dir=plan.data_dir)
+        for spec in dict.fromkeys(specs)
+        if spec is not None
+    }
+    calibrating, judging = map(loaded.get, specs)
+    return (
+        calibrating and _training_images(calibrating, plan, signature),
+        judging and _validation_images(judging, plan, signature),
+    )
+
+
+def _calibrating(plan: Plan, signature: "Signature") -> str | None:
+    """The data to take ranges of, if the precision needs any."""
+    if plan.precision not in CALIBRATED:
+        return None
+    spec = plan.calibrate or _recorded(plan, signature)
+    if spec is None:
+        raise InputError(
+            f"precision={plan.precision!r} needs images for calibration, and the "
+            "model's card records no data set that is on this machine: name one with "
+            "--calibrate, such as digits, cifar10 or folder:PATH."
+        )
+    return spec
+
+
+def _judging(plan: Plan, signature: "Signature") -> str | None:
+    """The data to measure the accuracy on, if it shall and can be measured."""
+    from export.model.choices import OF_CLASSES
+
+    if signature.output not in OF_CLASSES:
+        if plan.validate not in (None, NO_DATA):
+            raise InputError(
+                f"validate={plan.validate!r}: output={signature.output!r} names no "
+                "classes, so that there is no accuracy to measure."
+            )
+        return None
+    if plan.validate == NO_DATA:
+        return None
+    spec = plan.validate or plan.calibrate or _recorded(plan, signature)
+    if spec is None:
+        raise InputError(
+            f"precision={plan.precision!r}: accuracy needs labelled images, and the "
+            "model's card records no data set that is on this machine: name one with "
+            "--validate, or --validate none to leave the accuracy unmeasured."
+        )
+    return spec
+
+
+def _training_images(data: "Data", plan: Plan, signature: "Signature") -> Images:
+    count = min(plan.calibration_images, data.train_examples)
+    if count < FEWEST:
+        raise InputError(
+            f"calibrate={data.name!r} has {count} training images: {FEWEST} or more "
+            "are needed; hundreds are usual."
+        )
+    import tensorflow as tf
+
+    source = data.source.shuffled(tf.constant(SEED, tf.int64)).take(count)
+    labelled = _images(data, source, count, signature)
+    if not any(np.ptp(images, axis=(1, 2)).any() for images, _ in labelled):
+        raise InputError(
+            f"calibrate={data.name!r}: each image has one value everywhere, and "
+            "ranges cannot be taken from such."
+        )
+    return labelled
+
+
+def _validation_images(data: "Data", plan: Plan, signature: "Signature") -> Images:
+    _check_classes(data.name, data.labels, signature)
+    count = data.validation_examples
+    count = min(plan.validation_images or count, count)
+    source = data.source.validation.take(count)
+    return _images(data, source, count, signature)
+
+
+def _images(data: "Data", source, count: int, signature: "Signature") -> Images:
+    assumed = None
+    if not signature.scaling_known:
+        assumed = {"mean": data.preprocessing.mean, "std": data.preprocessing.std}
+    return Images(data.name, count, _prepared(data, source, signature), assumed)
+
+
+def _recorded(plan: Plan, signature: "Signature") -> str | None:
+    """The data set that the card says the model was trained on, where it is local.
+
+    A card is data from a file: it may choose among data sets that are prepared here,
+    never name a path, nor start a download.
+    """
+    name = signature.card.training.get("data") if signature.card else None
+    if not isinstance(name, str) or not re.fullmatch(r"\w+(/[\w.]+)?", name):
+        return None
+    import tensorflow_datasets as tfds
+
+    from keras_resnet.training import fashion_mnist
+
+    if name == "digits" or (name == "fashion_mnist" and fashion_mnist.installed()):
+        return name
+    try:
+        return (
+            name if tfds.builder(name, data_dir=plan.data_dir).is_prepared() else None
+        )
+    except Exception:  # a builder can refuse a name in any way
+        return None
+
+
+def _check_classes(spec: str, labels: tuple[str, ...], signature: "Signature") -> None:
+    classes = signature.model.outputs[0].shape[-1]
+    own = signature.card.labels if signature.card else ()
+    advice = "name another with --validate, or --validate none to go without"
+    if len(labels) != classes:
+        raise InputError(
+            f"validate={spec!r} has {len(labels)} classes, the model {classes}: "
+            f"{advice}."
+        )
+    if set(own) == set(labels) and tuple(own) != tuple(labels):
+        raise InputError(
+            f"validate={spec!r} has the model's classes in another order: {advice}."
+        )
+
+
+def _prepared(data: "Data", source, signature: "Signature") -> "tf.data.Dataset":
+    """(images, labels) in batches, from (image, label) one by one."""
+    import tensorflow as tf
+
+    from keras_resnet.training.augment import decode
+
+    channels, record = signature.shape[-1], _record(data, signature)
+
+    def pixels(image, label):
+        if image.dtype == tf.string:
+            image = decode(image, channels)
+        return tf.ensure_shape(image, (None, None, channels)), label
+
+    def one(image, label):
+        return _resized(image[None], record)[0], label
+
+    def entering(images, labels):
+        if not signature.takes_levels:
+            images = record.normalize(images)
+        return tf.cast(images, signature.dtype), labels
+
+    height, width = record.size
+    batch = max(1, min(MOST, PIXELS // (height * width)))
+    source = source.map(pixels, tf.data.AUTOTUNE)
+    if signature.preprocess == "full":
+        return source.batch(batch if data.source.size else 1)
+    if data.source.size != record.size or record.crop != 1:
+        source = source.map(one, tf.data.AUTOTUNE)
+    return source.batch(batch).map(entering).prefetch(tf.data.AUTOTUNE)
+
+
+def _resized(images, record: "Preprocessing"):
+    from keras_resnet.images.resample import resize_and_crop
+
+    resized = tuple(floor(side / record.crop) for side in record.size)
+    return resize_and_crop(images, resized, record.size, record.interpolation)
+
+
+def _record(data: "Data", signature: "Signature") -> "Preprocessing":
+    """How images become the input: as the card says, or as training would do it."""
+    sides = signature.shape[1:3]
+    if data.channels != signature.shape[-1]:
+        raise InputError(
+            f"data={data.name!r} has images of {data.channels} channels, the model "
+            f"takes {signature.shape[-1]}."
+        )
+    if signature.preprocessing:
+        return signature.preprocessing
+    size = tuple(a or b for a, b in zip(sides, data.image_size, strict=True))
+    if data.source.size not in (None, size):
+        raise InputError(
+            f"data={data.name!r} has images of {data.source.size[0]}x"
+            f"{data.source.size[1]}, the model takes {size[0]}x{size[1]}, and no card "
+            "says how they are resized."
+        )
+    return replace(data.preprocessing, size=size)

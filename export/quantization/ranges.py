@@ -1,0 +1,144 @@
+"""The range of every activation, from histograms that grow as images pass."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from export.quantization.running import runner
+from keras_resnet.common.errors import InputError
+
+BINS = 4096  # on each side of zero
+# onnxruntime.quantization's default: 1 value in 100,000 may lie outside.
+PERCENTILE = 99.999
+STEPS = 128  # thresholds that the entropy method tries
+SMALLEST = 1e-12  # of a count in a distribution, so that it has a logarithm
+
+
+class Histogram:
+    """Counts of values in bins of one width, between -limit and limit.
+
+    When a value lies beyond, the limit doubles and pairs of bins become one: so no
+    value is kept, and none is looked at twice.
+
+    Attributes:
+        low, high: the smallest and the largest value, 0 included.
+    """
+
+    def __init__(self):
+        self.counts = np.zeros(2 * BINS, np.int64)
+        self.limit = self.low = self.high = 0.0
+
+    def add(self, values: np.ndarray) -> None:
+        values = values.ravel()
+        low, high = float(values.min()), float(values.max())
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        peak = max(-low, high)
+        if peak > 0 and self.limit == 0:  # zeros alone so far, and they stay in place
+            self.limit = float(2.0 ** np.ceil(np.log2(peak)))
+        while peak > self.limit:
+            pairs = self.counts.reshape(-1, 2).sum(axis=1)
+            self.counts = np.pad(pairs, BINS // 2)
+            self.limit *= 2
+        scale = np.float32(BINS / self.limit if self.limit else 0)
+        places = (values * scale + np.float32(BINS)).astype(np.int32)
+        found = np.bincount(places, minlength=2 * BINS)
+        found[2 * BINS - 1] += found[2 * BINS :].sum()  # values that are the limit
+        self.counts += found[: 2 * BINS]
+
+    def minmax(self) -> tuple[float, float]:
+        return self.low, self.high
+
+    def percentile(self) -> tuple[float, float]:
+        """Cuts as many values at either end."""
+        below = np.cumsum(self.counts)
+        outside = (100 - PERCENTILE) / 200 * below[-1]
+        first = np.searchsorted(below, outside, side="right")
+        last = np.searchsorted(below, below[-1] - outside)
+        width = self.limit / BINS
+        low, high = (first - BINS) * width, (last + 1 - BINS) * width
+        return max(min(low, 0), self.low), min(max(high, 0), self.high)
+
+    def entropy(self) -> tuple[float, float]:
+        """The threshold that changes the distribution of sizes least.
+
+        Migacz 2017, "8-bit inference with TensorRT" (GTC): of the distributions that
+        are clipped at a threshold, the one nearest, in Kullback-Leibler divergence, to
+        itself in as many steps as the integers have.
+        """
+        counts = self.counts[BINS:] + self.counts[BINS - 1 :: -1]
+        # Zeros, of a ReLU, are exact at any scale (as in pytorch-quantization).
+        counts[0] = counts[1]
+        levels = 256 if self.low == 0 else 128
+        used = np.flatnonzero(counts)
+        most = max(int(used[-1]) + 1 if len(used) else 1, levels)
+        stops = np.unique(np.linspace(levels, most, STEPS).astype(int))
+        best = min(stops, key=lambda stop: _divergence(counts, stop, levels))
+        threshold = best * self.limit / BINS
+        return max(-threshold, self.low), min(threshold, self.high)
+
+
+def _divergence(counts: np.ndarray, stop: int, levels: int) -> float:
+    """From `counts` clipped at `stop` to the same in `levels` steps."""
+    clipped = counts[:stop].astype(float)
+    steps = np.arange(levels) * stop // levels
+    filled = clipped > 0
+    share = np.add.reduceat(clipped, steps) / np.maximum(
+        np.add.reduceat(filled.astype(int), steps), 1
+    )
+    stepped = np.repeat(share, np.diff([*steps, stop])) * filled
+    clipped[-1] += counts[stop:].sum()
+    if not clipped.sum():
+        return 0.0
+    p, q = (
+        np.maximum(one / max(one.sum(), SMALLEST), SMALLEST)
+        for one in (clipped, stepped)
+    )
+    return float((p * np.log(p / q)).sum())
+
+
+def measure(
+    proto: onnx.ModelProto,
+    layout: str,
+    names: Sequence[str],
+    batches: Iterable[np.ndarray],
+    method: str,
+) -> dict[str, tuple[float, float]]:
+    """(lowest, highest) of each named tensor, 0 included, over all the images.
+
+    Of the input it is just that, whatever the method: images have no outliers.
+
+    Args:
+        proto: in float32.
+        layout: of its input.
+        names: of float32 tensors, the input among them or not.
+        images: batches as the file's input takes them, but NHWC.
+        method: "percentile", "entropy" or "minmax".
+
+    Raises:
+        InputError: a tensor holds NaN or infinity.
+    """
+    watched = onnx.ModelProto.FromString(proto.SerializeToString())
+    given = {one.name for one in (*proto.graph.input, *proto.graph.output)}
+    watched.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+        for name in names
+        if name not in given
+    )
+    run = runner(watched, layout)
+    (entry,) = proto.graph.input
+    histograms = {name: Histogram() for name in names}
+    for images in batches:
+        found = run(images) | {entry.name: images}
+        for name, histogram in histograms.items():
+            if not np.isfinite(found[name]).all():
+                raise InputError(
+                    f"calibration: tensor {name!r} is NaN or infinite on these "
+                    "images; no range can be taken."
+                )
+            histogram.add(found[name])
+    return {
+        name: one.minmax() if name == entry.name else getattr(one, method)()
+        for name, one in histograms.items()
+    }

@@ -1,0 +1,300 @@
+"""A session of onnxruntime from a path: providers that really loaded, threads.
+
+Needs onnxruntime and numpy alone. The file is the contract; what the exporter wrote
+into its metadata is read back here, and never evaluated or followed.
+"""
+
+import functools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from export.runtime.faults import cannot_load, cannot_run
+from export.runtime.installed import check_installed
+from export.runtime.metadata import KEY, parse_metadata
+from export.runtime.options import cuda_options, sorted_options, tensorrt_options
+from export.runtime.plugin import PRECISIONS, device, openvino_options
+from export.runtime.providers import AUTO, full_name, provider_names, why_not
+from export.runtime.readback import read_back
+from keras_resnet.common.errors import InputError
+
+ENGINE_BATCH = 32  # largest batch of a TensorRT engine where nothing else is said
+# Hundreds on few processors would all be started, and take minutes.
+MOST_THREADS = max(64, os.cpu_count() or 1)
+
+DTYPES = {  # what images come in
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(uint8)": np.uint8,
+}
+
+
+class Session:
+    """An onnxruntime session with one image input and one output or more.
+
+    Several threads may call `run` at a time.
+
+    Attributes:
+        path: of the file.
+        providers: onnxruntime's names of the providers that really loaded, best
+            first.
+        missing: {short name: reason} of what "auto" tried and could not load.
+        metadata: what the exporter wrote under "keras_resnet"; {} in other files.
+        input_name, output_names: as in the file.
+        input_shape: a whole number per axis, None where any size is taken.
+        input_dtype: a numpy dtype.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        providers: str | Sequence[str] = "auto",
+        threads: int | None = None,
+        *,
+        spinning: bool = True,
+        tf32: bool = False,
+        precision: str | None = None,
+        largest_input: Sequence[int | None] | None = None,
+        options: Mapping[str, str] | None = None,
+    ):
+        """Loads the file.
+
+        Args:
+            path: an .onnx file.
+            providers: "auto" takes those of TensorRT, CUDA and the CPU that load.
+                One name, or several in order of preference, must all load: "cuda"
+                keeps the whole graph on the GPU, ("cuda", "cpu") leaves to the CPU
+                what CUDA cannot do. "openvino" is never taken unasked. Short names or
+                onnxruntime's own.
+            threads: of one operator on the CPU; None for one a physical core.
+            spinning: let idle threads wait busily, onnxruntime's default. It gives
+                the lowest latency on a quiet machine and a bad one where other
+                work wants the processor. OpenVINO has threads of its own.
+            tf32: let CUDA compute float32 in TF32, faster and less exact than the
+                export's proof. TensorRT has no such option here and follows the
+                environment variable NVIDIA_TF32_OVERRIDE.
+            precision: that OpenVINO computes in what the file has in float32:
+                "float32" (None too), "bfloat16" or "float16".
+            largest_input: the largest images that will come, (N, H, W, C), None for
+                what the file says. Read by TensorRT alone, whose engine serves batches
+                of 1 to N. Default: 32 images of the file's size.
+            options: more options of the session and its providers, name to text, of
+                those in `export.runtime.options.KNOWN`.
+
+        Raises:
+            InputError: the file cannot be read as ONNX, a named provider did not
+                load, an option is unknown, or the model has not just one input.
+        """
+        check_installed()
+        self.path = _existing_file(path)
+        names = self._loading(providers)
+        _check_precision(precision, names)
+        added = sorted_options(options, names)
+        self._settings = {name: dict(added[name]) for name in names}
+        if "cuda" in names:
+            self._settings["cuda"] = cuda_options(tf32) | added["cuda"]
+        if "tensorrt" in names:
+            own = self._tensorrt_options(largest_input)
+            self._settings["tensorrt"] = own | added["tensorrt"]
+        if "openvino" in names:
+            own = openvino_options(precision, threads, added["openvino"])
+            self._settings["openvino"] = own
+        self._options = functools.partial(
+            _session_options, threads, spinning, added["cpu"], "cpu" in names
+        )
+        self._largest_input = largest_input
+        self._session = _load(self.path, self._options(), self._settings)
+        self.providers = self._session.get_providers()
+        self._describe()
+
+    def run(self, images: np.ndarray) -> np.ndarray | dict[str, np.ndarray]:
+        """The model's output for `images`, (N, H, W, C) in the file's dtype.
+
+        Returns:
+            The array, or {output name: array} of a file with several outputs.
+
+        Raises:
+            InputError: the dtype or the shape is not the file's, memory is too small,
+                or onnxruntime fails.
+        """
+        self._check(images)
+        try:
+            found = self._session.run([*self.output_names], {self.input_name: images})
+        except Exception as error:  # onnxruntime's errors have no base class
+            raise cannot_run(self.path, images, error) from error
+        return self._as_asked(found)
+
+    def bind(self, images: np.ndarray) -> Callable[[], Any]:
+        """A function that runs the model on images already on the device.
+
+        Input and outputs stay in the first provider's memory, and a call returns
+        the output when it is there, an OrtValue or {output name: OrtValue}: its time
+        is the computation's, without the copies between host and device.
+
+        Raises:
+            InputError: the dtype or the shape is not the file's; here or in a call,
+                memory is too small, or onnxruntime fails.
+        """
+        self._check(images)
+        on_gpu = self.providers[0] in (full_name("cuda"), full_name("tensorrt"))
+        place = "cuda" if on_gpu else "cpu"
+        binding = self._session.io_binding()
+        try:
+            on_device = ort.OrtValue.ortvalue_from_numpy(images, place, 0)
+        except Exception as error:  # onnxruntime's errors have no base class
+            raise cannot_run(self.path, images, error) from error
+        binding.bind_ortvalue_input(self.input_name, on_device)
+        for name in self.output_names:
+            binding.bind_output(name, place, 0)
+
+        def run_bound():
+            try:
+                self._session.run_with_iobinding(binding)
+                binding.synchronize_outputs()
+            except Exception as error:
+                raise cannot_run(self.path, images, error) from error
+            return self._as_asked(binding.get_outputs())
+
+        return run_bound
+
+    @functools.cached_property
+    def ran(self) -> dict[str, Any]:
+        """Which provider computes, in what precision, as onnxruntime tells it.
+
+        Read once, from the profile of a second session that runs one image: it takes
+        the time and the memory of another load. What it says: as in `read_back`.
+        """
+        image = _filled(self._largest_input, self.input_shape)[1:]
+        shape = (self.input_shape[0], *image)
+        load = functools.partial(_load, self.path, settings=self._settings)
+        return read_back(load, self._options(), shape, self.input_dtype)
+
+    def _as_asked(self, found: list) -> Any:
+        if len(found) == 1:
+            return found[0]
+        return dict(zip(self.output_names, found, strict=True))
+
+    def _loading(self, providers: str | Sequence[str]) -> list[str]:
+        """Short names of those that load; where they were named, all must."""
+        names = provider_names(AUTO if providers == "auto" else providers)
+        reasons = {name: why_not(name) for name in names}
+        self.missing = {name: why for name, why in reasons.items() if why}
+        if providers != "auto" and self.missing:
+            name, why = next(iter(self.missing.items()))
+            raise InputError(f"provider {name!r} did not load: {why}.")
+        if "openvino" in names and names not in (["openvino"], ["openvino", "cpu"]):
+            raise InputError(
+                f"providers: {', '.join(names)}; openvino goes alone or before cpu."
+            )
+        return [name for name in names if name not in self.missing]
+
+    def _describe(self) -> None:
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if len(inputs) != 1 or not outputs or inputs[0].type not in DTYPES:
+            types = ", ".join(one.type for one in inputs)
+            raise InputError(
+                f"{self.path} has {len(inputs)} inputs ({types}) and {len(outputs)} "
+                f"outputs; accepted are outputs and one input, {', '.join(DTYPES)}."
+            )
+        self.input_name = inputs[0].name
+        self.output_names = tuple(one.name for one in outputs)
+        self.input_dtype = np.dtype(DTYPES[inputs[0].type])
+        self.input_shape = tuple(
+            size if isinstance(size, int) else None for size in inputs[0].shape
+        )
+        written = self._session.get_modelmeta().custom_metadata_map
+        self.metadata = parse_metadata(self.path, written.get(KEY, "{}"))
+
+    def _check(self, images: np.ndarray) -> None:
+        fits = images.dtype == self.input_dtype and images.ndim == len(self.input_shape)
+        if not fits or any(
+            wanted not in (None, size)
+            for wanted, size in zip(self.input_shape, images.shape, strict=True)
+        ):
+            wanted = ", ".join("any" if n is None else str(n) for n in self.input_shape)
+            raise InputError(
+                f"images: {images.dtype} of shape {images.shape}; {self.path.name} "
+                f"accepts {self.input_dtype} of shape ({wanted})."
+            )
+
+    def _tensorrt_options(self, largest_input: Sequence[int | None] | None) -> dict:
+        glance = Session(self.path, "cpu")
+        fixed, *_ = glance.input_shape
+        batch, *image = _filled(largest_input, glance.input_shape)
+        shape = (batch or ENGINE_BATCH, *image)
+        if None in shape:
+            raise InputError(
+                f"{self.path} takes images of any size: TensorRT needs largest_input."
+            )
+        return tensorrt_options(self.path, glance.input_name, shape, fixed or 1)
+
+
+def _existing_file(path: str | os.PathLike) -> Path:
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file.")
+    if not path.is_file():
+        raise InputError(f"{path} is a folder; an .onnx file is accepted.")
+    return path
+
+
+def _filled(
+    largest_input: Sequence[int | None] | None, shape: Sequence[int | None]
+) -> tuple[int | None, ...]:
+    """`largest_input`, with the file's own shape where it says None."""
+    given = largest_input or [None] * len(shape)
+    if len(given) != len(shape):
+        raise InputError(f"largest_input={given}: the file takes {len(shape)} axes.")
+    return tuple(one or own for one, own in zip(given, shape, strict=True))
+
+
+def _check_precision(precision: str | None, names: Sequence[str]) -> None:
+    if precision is not None and precision not in PRECISIONS:
+        raise InputError(
+            f"precision={precision!r}: accepted are {', '.join(PRECISIONS)}."
+        )
+    if precision not in (None, "float32") and "openvino" not in names:
+        raise InputError(
+            f"precision={precision!r}: {', '.join(names)} compute in the file's own; "
+            "openvino has the choice."
+        )
+
+
+def _session_options(
+    threads: int | None, spinning: bool, entries: Mapping[str, str], on_cpu: bool
+) -> "ort.SessionOptions":
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise InputError(f"threads={threads}: accepted are 1 to {MOST_THREADS}.")
+    options = ort.SessionOptions()
+    options.log_severity_level = 4  # errors are raised, and need not be printed
+    options.intra_op_num_threads = threads or 0
+    own = {"session.intra_op.allow_spinning": "1" if spinning else "0"}
+    if not on_cpu:
+        own["session.disable_cpu_ep_fallback"] = "1"
+    for name, value in {**own, **entries}.items():
+        options.add_session_config_entry(name, value)
+    return options
+
+
+def _load(
+    path: Path, options: "ort.SessionOptions", settings: Mapping[str, dict]
+) -> "ort.InferenceSession":
+    """The session, with every provider in `settings` or an InputError."""
+    providers = [(full_name(name), values) for name, values in settings.items()]
+    try:
+        if "openvino" in settings:  # then onnxruntime adds the CPU by itself
+            options.add_provider_for_devices([device()], settings["openvino"])
+            providers = None
+        session = ort.InferenceSession(
+            str(path), options, providers=providers, enable_fallback=False
+        )
+    except Exception as error:  # onnxruntime's errors have no base class of their own
+        raise cannot_load(path, settings, error) from error
+    lost = {full_name(name) for name in settings} - set(session.get_providers())
+    if lost:
+        raise InputError(f"{path}: {', '.join(lost)} loads, but not with this file.")
+    return session

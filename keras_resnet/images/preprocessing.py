@@ -1,0 +1,158 @@
+"""What a set of weights expects of an image."""
+
+from dataclasses import asdict, dataclass, fields
+from math import floor, isfinite
+from typing import Any
+
+from keras_resnet.common.errors import InputError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # torchvision's reference transforms
+IMAGENET_STD = (0.229, 0.224, 0.225)
+INTERPOLATIONS = ("bilinear", "bicubic")
+ORDERS = ("rgb", "bgr")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From an image of 8-bit values to a network's input.
+
+    Attributes:
+        size: (height, width) of the input, in pixels.
+        crop: share of the shorter side that the central crop keeps, in (0, 1].
+        interpolation: of the resize, "bilinear" or "bicubic".
+        mean, std: one value a channel, on the scale 0..1, in the network's order.
+        channel_order: of the network: "rgb", or "bgr" as Caffe has it (for weights of
+            keras.applications), which reverses the image's channels.
+    """
+
+    size: tuple[int, int]
+    crop: float
+    interpolation: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    channel_order: str = "rgb"
+
+    def __post_init__(self):
+        numbers = _numbers(self.mean) and _numbers(self.std)
+        if not numbers or len(self.mean) != len(self.std) or min(self.std) <= 0:
+            raise InputError(
+                f"mean={self.mean}, std={self.std}: a finite number a channel is "
+                "needed in both, and above 0 in std."
+            )
+        sides = self.size if isinstance(self.size, tuple) else ()
+        whole = [isinstance(side, int) and side > 0 for side in sides]
+        if whole != [True, True] or not _number(self.crop) or not 0 < self.crop <= 1:
+            raise InputError(
+                f"size={self.size}, crop={self.crop}: two whole numbers from 1, and a "
+                "number in (0, 1], are needed."
+            )
+        for name, choices in (
+            ("interpolation", INTERPOLATIONS),
+            ("channel_order", ORDERS),
+        ):
+            if (value := getattr(self, name)) not in choices:
+                raise InputError(f"{name}={value!r}: accepted are {choices}.")
+
+    def __call__(self, images: Any) -> Any:
+        """Images to a network's input, as timm's transforms for evaluation do it.
+
+        The shorter side is resized to `size / crop`, rounded down, with the aspect
+        kept; the centre is cut out; values are normalised. It works eagerly and, on
+        the TensorFlow backend, inside a `tf.data` map.
+
+        Args:
+            images: uint8, channels last, of one image (height, width, channels) or a
+                batch; or a list of images of any sizes. A Pillow image counts as
+                an array.
+
+        Returns:
+            float32 (batch, *size, channels), batch being 1 for one image.
+
+        Raises:
+            InputError: other values, shapes or numbers of channels.
+        """
+        from keras import device, ops
+
+        with device("cpu"):  # GPUs multiply in ten bits, which rounds otherwise
+            if isinstance(images, list | tuple):
+                if not images:
+                    raise InputError("images=[]: one image or more is needed.")
+                return ops.concatenate([self._batch(one) for one in images])
+            return self._batch(images)
+
+    def _batch(self, images: Any) -> Any:
+        from keras import ops
+
+        from keras_resnet.images.resample import resize_and_crop
+
+        images = self._checked(images)
+        images = images if len(images.shape) == 4 else images[None]
+        resized = tuple(floor(side / self.crop) for side in self.size)
+        images = resize_and_crop(images, resized, self.size, self.interpolation)
+        return self.normalize(ops.reshape(images, (-1, *self.size, len(self.mean))))
+
+    def _checked(self, images: Any) -> Any:
+        """`images` as a tensor or array."""
+        import numpy as np
+
+        if not hasattr(images, "shape"):
+            images = np.asarray(images)
+        dtype = getattr(images.dtype, "name", str(images.dtype).split(".")[-1])
+        rank = None if images.shape is None else len(images.shape)
+        if dtype != "uint8" or rank not in (3, 4) or 0 in images.shape:
+            raise InputError(
+                f"images: {dtype} of {images.shape}; uint8 images of 0..255, one of "
+                "(height, width, channels) or a batch, are needed."
+            )
+        if images.shape[-1] not in (None, len(self.mean)):
+            raise InputError(
+                f"images: {images.shape[-1]} channels (the last axis of "
+                f"{tuple(images.shape)}); the weights take {len(self.mean)}."
+            )
+        return images
+
+    def normalize(self, images: Any) -> Any:
+        """(..., height, width, channels) of values 0..255 to float32, normalised.
+
+        One multiplication and one addition, which exporters can fold or fuse.
+        """
+        from keras import backend, ops
+
+        if self.channel_order == "bgr":
+            # a slice, which the ONNX export folds; torch has none that go backwards
+            torch = backend.backend() == "torch"
+            images = ops.flip(images, axis=-1) if torch else images[..., ::-1]
+        scale, shift = self.scale_and_shift()
+        images = ops.cast(images, "float32")
+        return images * ops.array(scale, "float32") + ops.array(shift, "float32")
+
+    def scale_and_shift(self) -> tuple[list[float], list[float]]:
+        """What `normalize` multiplies by and then adds: one value a channel each.
+
+        They are for channels in the network's order.
+        """
+        scale = [1 / (255 * std) for std in self.std]
+        shift = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
+        return scale, shift
+
+    def to_json(self) -> dict:
+        """A dictionary that `Preprocessing.from_json` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: dict) -> "Preprocessing":
+        """The record that `to_json` wrote; an InputError if it holds anything else."""
+        unknown = record.keys() - {field.name for field in fields(cls)}
+        if unknown:
+            raise InputError(f"preprocessing has an unknown entry {min(unknown)!r}.")
+        tuples = ("size", "mean", "std")
+        return cls(**record | {key: tuple(record[key]) for key in tuples})
+
+
+def _numbers(values: Any) -> bool:
+    """Whether it is a tuple of finite numbers, one or more."""
+    return isinstance(values, tuple) and bool(values) and all(map(_number, values))
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and isfinite(value)
