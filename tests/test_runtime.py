@@ -46,6 +46,28 @@ def test_runs_and_describes_itself(file, images):
     assert session.input_dtype == np.float32
 
 
+def test_a_model_in_memory(file, images):
+    session = Session(file.read_bytes(), "cpu")
+    np.testing.assert_allclose(session.run(images), expected(images), rtol=1e-5)
+    assert session.path is None
+    with pytest.raises(InputError, match=r"the model \(5 bytes\) cannot be loaded"):
+        Session(b"wrong", "cpu")
+
+
+@pytest.mark.parametrize("count", [1, 4, 5])
+def test_outputs_of_any_number_of_images(tmp_path, images, count):
+    path = write_model(tmp_path / "fixed.onnx", shape=[2, 8, 8, 3])
+    outputs = Session(path, "cpu").outputs(images[:count])
+    np.testing.assert_allclose(
+        outputs["logits"], expected(images[:count]), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_no_images(file, images):
+    with pytest.raises(InputError, match="one or more"):
+        Session(file, "cpu").outputs(images[:0])
+
+
 def test_uint8_images(tmp_path):
     path = write_model(tmp_path / "u.onnx", dtype=onnx.TensorProto.UINT8)
     random_images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)

@@ -17,8 +17,10 @@ NO_DATA = re.compile(r"external data path does not exist", re.I)
 SHORT_DATA = re.compile(r"out of bounds or can not|invalid external data", re.I)
 
 
-def cannot_load(path: Path, providers: Iterable[str], error: Exception) -> InputError:
-    """For a file that makes no session."""
+def cannot_load(
+    model: str | bytes, providers: Iterable[str], error: Exception
+) -> InputError:
+    """For a file, or a model in memory, that makes no session."""
     said = " ".join(str(error).split())
     if OUTSIDE.search(said):
         reason = (
@@ -38,20 +40,21 @@ def cannot_load(path: Path, providers: Iterable[str], error: Exception) -> Input
         # Without a CPU to help, what a provider cannot do is an error.
         hint = "" if "cpu" in providers else " (name the cpu, too, to let it help)"
         reason = f"it cannot be read as ONNX on {', '.join(providers)}{hint}: {said}"
-    return InputError(
-        f"{path} ({path.stat().st_size} bytes) cannot be loaded: {reason}"
-    )
+    in_memory = isinstance(model, bytes)
+    size = len(model) if in_memory else Path(model).stat().st_size
+    name = "the model" if in_memory else model
+    return InputError(f"{name} ({size} bytes) cannot be loaded: {reason}")
 
 
-def cannot_run(path: Path, images: np.ndarray, error: Exception) -> InputError:
+def cannot_run(name: str, images: np.ndarray, error: Exception) -> InputError:
     """For images that cannot be computed."""
     said = " ".join(str(error).split())
     if _no_memory(error, said):
         return InputError(
-            f"{path}: out of memory with a batch of {len(images)} images of "
+            f"{name}: out of memory with a batch of {len(images)} images of "
             f"{images.shape[1:]}; a smaller batch may fit."
         )
-    return InputError(f"{path} cannot compute images of shape {images.shape}: {said}")
+    return InputError(f"{name} cannot compute images of shape {images.shape}: {said}")
 
 
 def _no_memory(error: Exception, said: str) -> bool:

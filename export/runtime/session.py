@@ -1,4 +1,8 @@
-"""A session of onnxruntime from a path: providers that really loaded, threads.
+"""A session of onnxruntime: providers that really loaded, threads, any batch.
+
+    session = Session("resnet50.onnx", "cpu")
+    session.run(images)  # what the file gives for one batch of its own form
+    session.outputs(images)  # {"logits": ...} for any number of NHWC images
 
 Needs onnxruntime and numpy alone. The file is the contract; what the exporter wrote
 into its metadata is read back here, and never evaluated or followed.
@@ -39,7 +43,9 @@ class Session:
     Several threads may call `run` at a time.
 
     Attributes:
-        path: of the file.
+        path: of the file; None for a model in memory.
+        name: the path, or "the model", for messages.
+        channels_first: whether the input is (N, C, H, W).
         providers: onnxruntime's names of the providers that really loaded, best
             first.
         missing: {short name: reason} of what "auto" tried and could not load.
@@ -51,7 +57,7 @@ class Session:
 
     def __init__(
         self,
-        path: str | os.PathLike,
+        model: str | os.PathLike | bytes,
         providers: str | Sequence[str] = "auto",
         threads: int | None = None,
         *,
@@ -60,11 +66,12 @@ class Session:
         precision: str | None = None,
         largest_input: Sequence[int | None] | None = None,
         options: Mapping[str, str] | None = None,
+        layout: str | None = None,
     ):
-        """Loads the file.
+        """Loads a model.
 
         Args:
-            path: an .onnx file.
+            model: the path of an .onnx file, or the content of one.
             providers: "auto" takes those of TensorRT, CUDA and the CPU that load.
                 One name, or several in order of preference, must all load: "cuda"
                 keeps the whole graph on the GPU, ("cuda", "cpu") leaves to the CPU
@@ -84,13 +91,17 @@ class Session:
                 of 1 to N. Default: 32 images of the file's size.
             options: more options of the session and its providers, name to text, of
                 those in `export.runtime.options.KNOWN`.
+            layout: of the input, "nhwc" or "nchw"; None for what the exporter wrote
+                into the file, and "nhwc" in files of others.
 
         Raises:
             InputError: the file cannot be read as ONNX, a named provider did not
                 load, an option is unknown, or the model has not just one input.
         """
         check_installed()
-        self.path = _existing_file(path)
+        self.path = None if isinstance(model, bytes) else _existing_file(model)
+        self.name = str(self.path or "the model")
+        self._model = model if self.path is None else str(self.path)
         names = self._loading(providers)
         _check_precision(precision, names)
         added = sorted_options(options, names)
@@ -107,9 +118,12 @@ class Session:
             _session_options, threads, spinning, added["cpu"], "cpu" in names
         )
         self._largest_input = largest_input
-        self._session = _load(self.path, self._options(), self._settings)
+        self._session = _load(self._model, self._options(), self._settings)
         self.providers = self._session.get_providers()
         self._describe()
+        entry = self.metadata.get("input")
+        recorded = entry.get("layout") if isinstance(entry, dict) else None
+        self.channels_first = (layout or recorded) == "nchw"
 
     def run(self, images: np.ndarray) -> np.ndarray | dict[str, np.ndarray]:
         """The model's output for `images`, (N, H, W, C) in the file's dtype.
@@ -125,8 +139,41 @@ class Session:
         try:
             found = self._session.run([*self.output_names], {self.input_name: images})
         except Exception as error:  # onnxruntime's errors have no base class
-            raise cannot_run(self.path, images, error) from error
+            raise cannot_run(self.name, images, error) from error
         return self._as_asked(found)
+
+    def outputs(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """The outputs by name for any number of images.
+
+        Args:
+            images: (N, H, W, C) in the file's dtype, whatever its layout. Where its
+                batch is fixed, they go through in parts of that size, and the last
+                image fills up the last part.
+
+        Raises:
+            InputError: as of `run`; or there are no images.
+        """
+        if not len(images):
+            raise InputError("images: one or more are needed.")
+        size = self.input_shape[0] or len(images)
+        parts = [
+            self._part(images[start : start + size], size)
+            for start in range(0, len(images), size)
+        ]
+        return {
+            name: np.concatenate([part[name] for part in parts])
+            for name in self.output_names
+        }
+
+    def _part(self, images: np.ndarray, size: int) -> dict[str, np.ndarray]:
+        """The outputs of at most `size` images, filled up to as many."""
+        batch = fill_batch(images, size)
+        if self.channels_first:
+            batch = batch.transpose(0, 3, 1, 2)
+        outputs = self.run(np.ascontiguousarray(batch))
+        if not isinstance(outputs, dict):
+            outputs = {self.output_names[0]: outputs}
+        return {name: values[: len(images)] for name, values in outputs.items()}
 
     def bind(self, images: np.ndarray) -> Callable[[], Any]:
         """A function that runs the model on images already on the device.
@@ -146,7 +193,7 @@ class Session:
         try:
             on_device = ort.OrtValue.ortvalue_from_numpy(images, place, 0)
         except Exception as error:  # onnxruntime's errors have no base class
-            raise cannot_run(self.path, images, error) from error
+            raise cannot_run(self.name, images, error) from error
         binding.bind_ortvalue_input(self.input_name, on_device)
         for name in self.output_names:
             binding.bind_output(name, place, 0)
@@ -156,7 +203,7 @@ class Session:
                 self._session.run_with_iobinding(binding)
                 binding.synchronize_outputs()
             except Exception as error:
-                raise cannot_run(self.path, images, error) from error
+                raise cannot_run(self.name, images, error) from error
             return self._as_asked(binding.get_outputs())
 
         return run_bound
@@ -170,7 +217,7 @@ class Session:
         """
         image = _filled(self._largest_input, self.input_shape)[1:]
         shape = (self.input_shape[0], *image)
-        load = functools.partial(_load, self.path, settings=self._settings)
+        load = functools.partial(_load, self._model, settings=self._settings)
         return read_back(load, self._options(), shape, self.input_dtype)
 
     def _as_asked(self, found: list) -> Any:
@@ -197,7 +244,7 @@ class Session:
         if len(inputs) != 1 or not outputs or inputs[0].type not in DTYPES:
             types = ", ".join(one.type for one in inputs)
             raise InputError(
-                f"{self.path} has {len(inputs)} inputs ({types}) and {len(outputs)} "
+                f"{self.name} has {len(inputs)} inputs ({types}) and {len(outputs)} "
                 f"outputs; accepted are outputs and one input, {', '.join(DTYPES)}."
             )
         self.input_name = inputs[0].name
@@ -207,7 +254,7 @@ class Session:
             size if isinstance(size, int) else None for size in inputs[0].shape
         )
         written = self._session.get_modelmeta().custom_metadata_map
-        self.metadata = parse_metadata(self.path, written.get(KEY, "{}"))
+        self.metadata = parse_metadata(self.name, written.get(KEY, "{}"))
 
     def _check(self, images: np.ndarray) -> None:
         fits = images.dtype == self.input_dtype and images.ndim == len(self.input_shape)
@@ -217,18 +264,20 @@ class Session:
         ):
             wanted = ", ".join("any" if n is None else str(n) for n in self.input_shape)
             raise InputError(
-                f"images: {images.dtype} of shape {images.shape}; {self.path.name} "
-                f"accepts {self.input_dtype} of shape ({wanted})."
+                f"images: {images.dtype} of shape {images.shape}; "
+                f"{Path(self.name).name} accepts {self.input_dtype} of ({wanted})."
             )
 
     def _tensorrt_options(self, largest_input: Sequence[int | None] | None) -> dict:
+        if self.path is None:
+            raise InputError("providers: tensorrt takes files, not models in memory.")
         glance = Session(self.path, "cpu")
         fixed, *_ = glance.input_shape
         batch, *image = _filled(largest_input, glance.input_shape)
         shape = (batch or ENGINE_BATCH, *image)
         if None in shape:
             raise InputError(
-                f"{self.path} takes images of any size: TensorRT needs largest_input."
+                f"{self.name} takes images of any size: TensorRT needs largest_input."
             )
         return tensorrt_options(self.path, glance.input_name, shape, fixed or 1)
 
@@ -281,7 +330,7 @@ def _session_options(
 
 
 def _load(
-    path: Path, options: "ort.SessionOptions", settings: Mapping[str, dict]
+    model: str | bytes, options: "ort.SessionOptions", settings: Mapping[str, dict]
 ) -> "ort.InferenceSession":
     """The session, with every provider in `settings` or an InputError."""
     providers = [(full_name(name), values) for name, values in settings.items()]
@@ -290,11 +339,18 @@ def _load(
             options.add_provider_for_devices([device()], settings["openvino"])
             providers = None
         session = ort.InferenceSession(
-            str(path), options, providers=providers, enable_fallback=False
+            model, options, providers=providers, enable_fallback=False
         )
     except Exception as error:  # onnxruntime's errors have no base class of their own
-        raise cannot_load(path, settings, error) from error
+        raise cannot_load(model, settings, error) from error
     lost = {full_name(name) for name in settings} - set(session.get_providers())
     if lost:
-        raise InputError(f"{path}: {', '.join(lost)} loads, but not with this file.")
+        name = "the model" if isinstance(model, bytes) else model
+        raise InputError(f"{name}: {', '.join(lost)} loads, but not with this file.")
     return session
+
+
+def fill_batch(images: np.ndarray, size: int) -> np.ndarray:
+    """The images, and the last of them again and again up to a batch of `size`."""
+    filling = np.repeat(images[-1:], max(0, size - len(images)), axis=0)
+    return np.concatenate([images, filling]) if len(filling) else images
