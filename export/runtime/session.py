@@ -264,8 +264,8 @@ class Session:
         ):
             wanted = ", ".join("any" if n is None else str(n) for n in self.input_shape)
             raise InputError(
-                f"images: {images.dtype} of shape {images.shape}; "
-                f"{Path(self.name).name} accepts {self.input_dtype} of ({wanted})."
+                f"images: {images.dtype} of shape {images.shape}; {self.name} accepts "
+                f"{self.input_dtype} of shape ({wanted})."
             )
 
     def _tensorrt_options(self, largest_input: Sequence[int | None] | None) -> dict:
