@@ -9,12 +9,12 @@ import csv
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from keras_resnet.common.errors import InputError
+from keras_resnet.common.numbers import check_whole
 
 
 @cache
@@ -52,8 +52,7 @@ def decode_predictions(
             classes than of labels.
     """
     scores = _probabilities(outputs)
-    if not isinstance(top, Integral) or top < 1:
-        raise InputError(f"top={top!r}: a whole number from 1 is needed.")
+    check_whole("top", top)
     classes = _classes(labels, scores.shape[1])
     order = np.argsort(-scores, axis=1, kind="stable")[:, :top]
     return [

@@ -1,15 +1,21 @@
 """What a set of weights expects of an image."""
 
 from dataclasses import asdict, dataclass, fields
-from math import floor, isfinite
+from math import floor
 from typing import Any
 
 from keras_resnet.common.errors import InputError
+from keras_resnet.common.numbers import (
+    check_choice,
+    check_number,
+    is_number,
+    is_whole,
+)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # torchvision's reference transforms
 IMAGENET_STD = (0.229, 0.224, 0.225)
 INTERPOLATIONS = ("bilinear", "bicubic")
-ORDERS = ("rgb", "bgr")
+CHANNEL_ORDERS = ("rgb", "bgr")
 
 
 @dataclass(frozen=True)
@@ -33,25 +39,18 @@ class Preprocessing:
     channel_order: str = "rgb"
 
     def __post_init__(self):
-        numbers = _numbers(self.mean) and _numbers(self.std)
+        sides = self.size if isinstance(self.size, tuple) else ()
+        if [is_whole(side) for side in sides] != [True, True]:
+            raise InputError(f"size={self.size}: two whole numbers from 1 are needed.")
+        check_number("crop", self.crop, above=0, maximum=1)
+        check_choice("interpolation", self.interpolation, INTERPOLATIONS)
+        numbers = _are_numbers(self.mean) and _are_numbers(self.std)
         if not numbers or len(self.mean) != len(self.std) or min(self.std) <= 0:
             raise InputError(
                 f"mean={self.mean}, std={self.std}: a finite number a channel is "
                 "needed in both, and above 0 in std."
             )
-        sides = self.size if isinstance(self.size, tuple) else ()
-        whole = [isinstance(side, int) and side > 0 for side in sides]
-        if whole != [True, True] or not _number(self.crop) or not 0 < self.crop <= 1:
-            raise InputError(
-                f"size={self.size}, crop={self.crop}: two whole numbers from 1, and a "
-                "number in (0, 1], are needed."
-            )
-        for name, choices in (
-            ("interpolation", INTERPOLATIONS),
-            ("channel_order", ORDERS),
-        ):
-            if (value := getattr(self, name)) not in choices:
-                raise InputError(f"{name}={value!r}: accepted are {choices}.")
+        check_choice("channel_order", self.channel_order, CHANNEL_ORDERS)
 
     def __call__(self, images: Any) -> Any:
         """Images to a network's input, as timm's transforms for evaluation do it.
@@ -149,10 +148,6 @@ class Preprocessing:
         return cls(**record | {key: tuple(record[key]) for key in tuples})
 
 
-def _numbers(values: Any) -> bool:
-    """Whether it is a tuple of finite numbers, one or more."""
-    return isinstance(values, tuple) and bool(values) and all(map(_number, values))
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and isfinite(value)
+def _are_numbers(values: Any) -> bool:
+    """Whether `values` is a tuple of one or more finite numbers."""
+    return isinstance(values, tuple) and bool(values) and all(map(is_number, values))

@@ -1,0 +1,105 @@
+"""Checks of arguments: whole numbers, numbers in an interval, one of several choices.
+
+    >>> check_whole("top", 5)
+    >>> check_number("momentum", 1.5, minimum=0, below=1)
+    Traceback (most recent call last):
+        ...
+    keras_resnet.common.errors.InputError: momentum=1.5: a number in [0, 1) is needed.
+
+Standard library only; NumPy's numbers are accepted as well. A bool is no number.
+"""
+
+from collections.abc import Collection
+from math import inf
+from numbers import Integral, Real
+from typing import Any
+
+from keras_resnet.common.errors import InputError, closest
+
+
+def is_whole(value: Any, minimum: int = 1, maximum: int | None = None) -> bool:
+    """Whether `value` is a whole number of at least `minimum` and at most `maximum`."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        return False
+    return minimum <= value and (maximum is None or value <= maximum)
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is a finite real number."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    return bool(-inf < value < inf)
+
+
+def check_whole(
+    name: str, value: Any, minimum: int = 1, maximum: int | None = None
+) -> None:
+    """Refuses anything but a whole number between two bounds.
+
+    Args:
+        name: of the argument, for the message.
+        value: what was passed for it.
+        minimum, maximum: the smallest and the largest accepted number; no upper
+            bound by default.
+
+    Raises:
+        InputError: `value` is no such number.
+    """
+    if not is_whole(value, minimum, maximum):
+        bounds = f"from {minimum}" if maximum is None else f"in [{minimum}, {maximum}]"
+        raise InputError(f"{name}={value!r}: a whole number {bounds} is needed.")
+
+
+def check_number(
+    name: str,
+    value: Any,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    *,
+    above: float | None = None,
+    below: float | None = None,
+) -> None:
+    """Refuses anything but a finite number between two bounds.
+
+    Args:
+        name: of the argument, for the message.
+        value: what was passed for it.
+        minimum, maximum: the smallest and the largest accepted number.
+        above, below: in their place, bounds that are not accepted themselves.
+
+    Raises:
+        InputError: `value` is no such number.
+    """
+    accepted = (
+        is_number(value)
+        and (minimum is None or value >= minimum)
+        and (maximum is None or value <= maximum)
+        and (above is None or value > above)
+        and (below is None or value < below)
+    )
+    if not accepted:
+        left = f"({-inf if above is None else above}"
+        right = f"{inf if below is None else below})"
+        if minimum is not None:
+            left = f"[{minimum}"
+        if maximum is not None:
+            right = f"{maximum}]"
+        raise InputError(f"{name}={value!r}: a number in {left}, {right} is needed.")
+
+
+def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
+    """Refuses anything but one of `choices`.
+
+    Args:
+        name: of the argument, for the message.
+        value: what was passed for it.
+        choices: what is accepted; None may be among them.
+
+    Raises:
+        InputError: `value` is none of them.
+    """
+    if value not in choices:
+        accepted = ", ".join(map(repr, choices))
+        texts = [choice for choice in choices if isinstance(choice, str)]
+        near = closest(value, texts) if isinstance(value, str) else ""
+        raise InputError(f"{name}={value!r}: accepted are {accepted}.{near}")
