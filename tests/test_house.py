@@ -34,13 +34,13 @@ MAY_IMPORT = {  # module of keras_resnet -> modules of keras_resnet
 ROOMS_OF_EXPORT = {  # what other rooms of export they may import
     "graph": {"model", "runtime", "steps"},
     "model": {"steps"},
-    "quantization": {"graph", "model"},
+    "quantization": {"graph", "model", "parity"},
     "parity": {"model"},
     "runtime": set(),
-    "benchmark": {"runtime"},
+    "benchmark": {"parity", "runtime"},
 }
 # What serves and measures a file; two modules of keras_resnet load no Keras either.
-WITHOUT_KERAS = ("runtime", "benchmark", "loadgen", "page", "tune")
+WITHOUT_KERAS = ("runtime", "benchmark", "parity/compare", "loadgen", "page", "tune")
 FREE_OF_KERAS = COMMON | {"images"}
 WITHOUT_TENSORFLOW = (
     *("inspect", "triton", "triton_config"),
@@ -113,6 +113,8 @@ def test_the_runtime_side_needs_neither_tensorflow_nor_keras(name):
         assert not top(names) & {"tensorflow", "keras", "tf2onnx", "onnx"}, file
         ours = {n.split(".")[1] for n in names if n.startswith("keras_resnet.")}
         assert ours <= FREE_OF_KERAS, file
+        parity = {n for n in names if n.startswith("export.parity.")}
+        assert all(n.startswith("export.parity.compare.") for n in parity), file
 
 
 @pytest.mark.parametrize("name", WITHOUT_TENSORFLOW)

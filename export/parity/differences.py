@@ -7,16 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from export.parity.compare import Differences, log_probability, log_softmax
 from keras_resnet.common.errors import InputError, ParityError
 
 if TYPE_CHECKING:
     from export.model.signature import Signature
-
-FLOOR = 1e-30  # of a probability, so that it has a logarithm
-# Another class counts as a tie where the reference has both within so many times the
-# root mean square of the differences: two errors of that size in opposite directions
-# come to 2.8 times it, and a thousand classes have a longer tail.
-TIE = 6
 
 Run = Callable[[np.ndarray], dict[str, np.ndarray]]
 
@@ -61,93 +56,40 @@ class Figures:
 
 
 @dataclass
-class _Tally:
-    """Sums over a set of one output's differences."""
-
-    largest: float = 0.0
-    low: float = math.inf
-    high: float = -math.inf
-    signal: float = 0.0
-    values: int = 0
-    noise: float = 0.0
-    differences: int = 0
-
-    def add(self, expected: np.ndarray, difference: np.ndarray, centred: bool) -> None:
-        """Counts a batch; of top_k there are fewer differences than values."""
-        self.largest = np.maximum(self.largest, np.abs(difference).max())  # NaN stays
-        self.low = min(self.low, expected.min())
-        self.high = max(self.high, expected.max())
-        if centred:
-            expected = expected - expected.mean(-1, keepdims=True)
-            if difference.shape == expected.shape:
-                difference = difference - difference.mean(-1, keepdims=True)
-        self.signal += np.square(expected).sum()
-        self.noise += np.square(difference).sum()
-        self.values += expected.size
-        self.differences += difference.size
-
-    @property
-    def relative(self) -> float:
-        spread = self.high - self.low or max(abs(self.high), abs(self.low))
-        return self.largest / spread if spread else math.inf if self.largest else 0.0
-
-    @property
-    def power(self) -> float:
-        """Of the differences, a value."""
-        return self.noise / self.differences
-
-    @property
-    def decibels(self) -> float:
-        """Infinite where nothing differs, NaN where the artifact's outputs are so."""
-        if self.noise == 0:
-            return math.inf
-        with np.errstate(divide="ignore"):
-            return float(10 * np.log10(self.signal / self.values / self.power))
-
-
-@dataclass
 class _Set:
     """What the batches of one set add up to."""
 
-    tallies: dict[str, _Tally] = field(default_factory=dict)
+    outputs: dict[str, Differences] = field(default_factory=dict)
     absolute: float = 0.0
     images: int = 0
     batches: set[int] = field(default_factory=set)
     margins: list[np.ndarray] = field(default_factory=list)  # 0 where top-1 is equal
 
-    def add(self, name: str, expected, difference, centred: bool = False) -> None:
-        self.tallies.setdefault(name, _Tally()).add(expected, difference, centred)
+    def add(self, name: str, expected, difference, centered: bool = False) -> None:
+        total = self.outputs.setdefault(name, Differences())
+        total.add(expected, difference, centered=centered)
 
     def see(self, actual: np.ndarray, expected: np.ndarray) -> None:
         """Takes part in the largest absolute difference."""
         self.absolute = np.maximum(self.absolute, np.abs(actual - expected).max())
 
     def figures(self) -> Figures:
-        tallies = self.tallies.values()
-        decibels = min((one.decibels for one in tallies), key=_nan_first)
+        outputs = list(self.outputs.values())
+        snr_db = min(output.snr_db for output in outputs)
         agreement = clear = None
         if self.margins:
             margins = np.concatenate(self.margins)
-            (tally,) = tallies
             agreement = float(np.mean(margins == 0))
-            clear = float(np.mean(margins <= TIE * math.sqrt(tally.power)))
+            clear = float(np.mean(outputs[0].is_tie(margins)))
         return Figures(
             images=self.images,
             batches=tuple(sorted(self.batches)),
             max_abs=float(self.absolute),
-            max_rel=float(max((one.relative for one in tallies), key=_nan_last)),
-            snr_db=None if decibels == math.inf else decibels,
+            max_rel=float(np.max([output.max_rel for output in outputs])),
+            snr_db=None if snr_db == math.inf else snr_db,
             top1_agreement=agreement,
             clear_agreement=clear,
         )
-
-
-def _nan_first(value: float) -> float:
-    return -math.inf if math.isnan(value) else value
-
-
-def _nan_last(value: float) -> float:
-    return math.inf if math.isnan(value) else value
 
 
 def compare(signature: "Signature", run: Run, batches: list[np.ndarray]) -> Figures:
@@ -189,7 +131,7 @@ def _expected(signature, images) -> tuple[dict, np.ndarray | None]:
         scores = None
         if signature.output in ("probabilities", "top_k"):
             logits = replace(signature, output="logits")(images)["logits"]
-            scores = _log_softmax(np.asarray(logits).astype("float64"))
+            scores = log_softmax(np.asarray(logits))
         elif signature.output == "logits":
             scores = expected["logits"].astype("float64")
     if not all(np.isfinite(one).all() for one in expected.values()):
@@ -204,10 +146,10 @@ def _compare_classes(found: _Set, actual, scores, output: str) -> None:
     best = actual.argmax(-1)
     if output == "probabilities":
         found.see(actual, np.exp(scores))
-        actual, scores = np.log(np.maximum(actual, FLOOR)), _floored(scores)
+        actual = log_probability(actual)
     else:
         found.see(actual, scores)
-    found.add(output, scores, actual - scores, centred=True)
+    found.add(output, scores, actual - scores, centered=True)
     found.margins.append(scores.max(-1) - _at(scores, best[:, None])[:, 0])
 
 
@@ -220,27 +162,17 @@ def _compare_top(found: _Set, actual: dict, scores: np.ndarray) -> None:
             f"the artifact gives classes {classes.min()} to {classes.max()}, and there "
             f"are {scores.shape[-1]}."
         )
-    scores = _floored(scores)
     own = -np.sort(-scores, -1)[:, : classes.shape[-1]]
     given = _at(scores, classes)
     found.see(actual["scores"], np.exp(own))
-    actual = np.log(np.maximum(actual["scores"], FLOOR))
+    actual = log_probability(actual["scores"])
     for difference in (actual - own, given - own):
-        found.add("top_k", scores, difference, centred=True)
+        found.add("top_k", scores, difference, centered=True)
     found.margins.append(own[:, 0] - given[:, 0])
 
 
 def _at(values: np.ndarray, places: np.ndarray) -> np.ndarray:
     return np.take_along_axis(values, places, -1)
-
-
-def _floored(logarithms: np.ndarray) -> np.ndarray:
-    return np.maximum(logarithms, np.log(FLOOR))
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    logits = logits - logits.max(-1, keepdims=True)
-    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 
 
 def _require_shapes(actual: dict, expected: dict) -> None:
