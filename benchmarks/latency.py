@@ -123,7 +123,7 @@ def _model(name: str):
     import keras
 
     import keras_resnet
-    from export.model.source import draw_normalization
+    from export.model.source import randomize_normalization
     from keras_resnet.saving import load_model
 
     if Path(name).suffix == ".keras":
@@ -136,7 +136,7 @@ def _model(name: str):
         model = builder(weights=None, classifier_activation=None)
     else:
         model = keras_resnet.build(name, classifier_activation=None)
-    draw_normalization(model)
+    randomize_normalization(model)
     return model
 
 

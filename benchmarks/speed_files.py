@@ -123,11 +123,11 @@ def _call(words: list[str]) -> None:
 def _export_peer(path: Path) -> None:
     import keras
 
-    from export.model.source import draw_normalization
+    from export.model.source import randomize_normalization
 
     keras.utils.set_random_seed(0)
     model = keras.applications.ResNet50(weights=None, classifier_activation=None)
-    draw_normalization(model)
+    randomize_normalization(model)
     model(keras.ops.zeros((1, SIZE, SIZE, 3)))  # Keras exports after a call
     with write_beside(path) as part:
         model.export(part, format="onnx", verbose=False)

@@ -22,7 +22,7 @@ except RuntimeError:  # its compiled operators do not fit this torch
         )
     import torchvision
 
-RANGES = {  # as keras_resnet's `draw_normalization` has them
+RANGES = {  # as keras_resnet's `randomize_normalization` has them
     "weight": (0.3, 0.7),
     "running_var": (0.5, 1.5),
     "bias": (-0.2, 0.2),

@@ -1,4 +1,4 @@
-"""A Keras model as a TensorFlow SavedModel, proven against the model.
+"""A Keras model as a TensorFlow SavedModel, verified against the model.
 
     python -m export.savedmodel runs/digits/best.keras --out exported/resnet20
 
@@ -14,21 +14,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.model.metadata import describe
-from export.model.source import Flags, arguments, load, prepare
-from export.parity.verify import gate_of, prove
-from export.steps import step
+from export.api import ExportConfig, Format, export_source, run_export
+from export.model.choices import (
+    DEFAULT_TOP,
+    INPUT_NAME,
+    OutputKind,
+    PreprocessKind,
+)
+from export.model.source import Loaded, Source
 from keras_resnet.common.command import parse, run
 from keras_resnet.common.errors import InputError
-from keras_resnet.common.files import refuse_existing, write_beside
+from keras_resnet.common.files import refuse_existing
 
 if TYPE_CHECKING:
     import keras
 
     from export.model.signature import Signature
+    from keras_resnet.saving import Card
 
 ENDPOINT = "serving_default"  # where TensorFlow Serving looks
-RECORD = "keras_resnet.json"
+RECORD = "keras_resnet.json"  # the metadata
 CONTENT = {"saved_model.pb", "fingerprint.pb", "variables", "assets", RECORD}
 
 
@@ -36,57 +41,113 @@ def export_savedmodel(
     model: "keras.Model",
     path: str | os.PathLike,
     *,
-    images: Any = None,
-    origin: dict | None = None,
+    output: OutputKind = "probabilities",
+    top: int = DEFAULT_TOP,
+    preprocess: PreprocessKind = "none",
+    input_size: tuple[int, int] | None = None,
+    batch: int | None = None,
     verify: bool = True,
     tolerance: float | None = None,
     force: bool = False,
     verbose: bool = True,
-    **options: Any,
+    card: "Card | None" = None,
+    images: Any = None,
+    origin: dict | None = None,
 ) -> dict:
     """Writes a SavedModel in float32 with one signature, `serving_default`.
 
     It takes `images` and gives outputs named as `make_signature` says. The folder's
     `keras_resnet.json` holds the metadata: architecture, origin, input, outputs,
-    labels, preprocessing, precision, versions, parameters and the proof's figures.
+    labels, preprocessing, precision, versions, parameters and the parity.
 
     Args:
-        model: as `make_signature` takes it.
+        model, card, images, origin: as `export.api.export` takes them.
         path: of the folder.
-        images: real images for the proof, as `real_images` takes them.
-        origin: where the weights are from, beside what the card tells, as
-            `describe_origin` takes it.
-        verify: load the folder again and hold it against the model; also on noise and
-            on adversarial images.
-        tolerance: largest difference allowed, as a share of the outputs' spread; None
-            takes float32's gate.
-        force: replace what stands at `path`.
-        verbose: print the steps and the result.
-        **options: `card`, `output`, `top`, `preprocess`, `input_size` and `batch`, as
-            `make_signature` takes them.
+        output, top, preprocess, input_size, batch, verify, tolerance, force, verbose:
+            the fields of `export.api.ExportConfig`, where each is described.
 
     Returns:
         The metadata.
 
     Raises:
         InputError: an argument cannot be used, or the folder cannot be written.
-        ParityError: the proof failed. What stood at `path` is as it was.
+        ParityError: the folder's signature differs from the model. What stood at
+            `path` is as it was.
     """
-    path = _refuse(path, force)
-    gate_of("float32", tolerance)
-    signature, real = prepare(model, images, verbose, **options)
-    metadata = describe(signature, origin)
-    with write_beside(path, force) as part:
-        with step("writing", verbose):
-            write_archive(signature, part, path)
-        if verify:
-            with step("proving", verbose):
-                parity = prove(signature, _artifact(part), real, tolerance=tolerance)
-            metadata["parity"] = parity.to_json()
-        (part / RECORD).write_text(json.dumps(metadata, indent=2) + "\n")
-    if verbose:
-        print(f"{path}: {parity if verify else 'not held against the model'}")
-    return metadata
+    config = ExportConfig(
+        output=output,
+        top=top,
+        preprocess=preprocess,
+        input_size=input_size,
+        batch=batch,
+        verify=verify,
+        tolerance=tolerance,
+        force=force,
+        verbose=verbose,
+    )
+    loaded = Loaded(model, input_size, images, origin, card)
+    return run_export(SavedModel, path, config, lambda: loaded)
+
+
+class SavedModel(Format):
+    """A folder in float32 that TensorFlow alone loads and serves."""
+
+    suffix = ""
+
+    @classmethod
+    def refuse(cls, path, force):
+        """Refuses what stands there, and with `force` whatever no export wrote."""
+        refuse_existing(path, force)
+        if path.is_dir():
+            foreign = {file.name for file in path.iterdir()} - CONTENT
+            if foreign:
+                raise InputError(
+                    f"{path} holds {min(foreign)}, which no export wrote: choose "
+                    "another path."
+                )
+
+    def write(self, path, metadata):
+        write_archive(self.signature, path)
+        self.attach(path, metadata)
+
+    def attach(self, path, metadata):
+        (path / RECORD).write_text(json.dumps(metadata, indent=2) + "\n")
+
+    def open(self, path):
+        """In TensorFlow on the CPU."""
+        import tensorflow as tf
+
+        with tf.device("CPU"):
+            loaded = tf.saved_model.load(path)
+
+        def run_signature(images):
+            with tf.device("CPU"):
+                outputs = loaded.signatures[ENDPOINT](images=tf.constant(images))
+                return {name: values.numpy() for name, values in outputs.items()}
+
+        return run_signature
+
+
+def write_archive(signature: "Signature", folder: Path) -> None:
+    """Writes the SavedModel of a serving function.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    import keras
+    import tensorflow as tf
+
+    archive = keras.export.ExportArchive()
+    archive.track(signature.model)
+    archive.add_endpoint(
+        ENDPOINT,
+        signature.__call__,
+        input_signature=[tf.TensorSpec(signature.shape, signature.dtype, INPUT_NAME)],
+    )
+    try:
+        archive.write_out(folder, verbose=False)
+    except tf.errors.OpError as error:
+        raise OSError(error.message) from error
 
 
 def next_version(folder: str | os.PathLike, name: str) -> Path:
@@ -100,65 +161,19 @@ def next_version(folder: str | os.PathLike, name: str) -> Path:
         `<folder>/<name>/<n>`, n being 1, or 1 more than the largest there.
 
     Raises:
-        InputError: the name is no plain name of a folder.
+        InputError: the name is not the plain name of a folder.
     """
     if name in ("", "..") or name != Path(name).name:
         raise InputError(f"serving={name!r}: a name without folders is needed.")
     path = Path(folder) / name
-    there = path.iterdir() if path.is_dir() else ()
-    versions = [int(one.name) for one in there if one.name.isdecimal()]
+    files = path.iterdir() if path.is_dir() else ()
+    versions = [int(file.name) for file in files if file.name.isdecimal()]
     return path / str(max(versions, default=0) + 1)
 
 
-def _refuse(path: str | os.PathLike, force: bool) -> Path:
-    """`refuse_existing`, and whatever no export has written: --force spares it."""
-    path = refuse_existing(path, force)
-    if path.is_dir():
-        foreign = {one.name for one in path.iterdir()} - CONTENT
-        if foreign:
-            raise InputError(
-                f"{path} holds {min(foreign)}, which no export wrote: choose another "
-                "path."
-            )
-    return path
-
-
-def write_archive(signature: "Signature", part: Path, path: Path) -> None:
-    """Writes the folder at `part`; messages speak of `path`."""
-    import keras
-    import tensorflow as tf
-
-    archive = keras.export.ExportArchive()
-    archive.track(signature.model)
-    archive.add_endpoint(
-        ENDPOINT,
-        signature.__call__,
-        input_signature=[tf.TensorSpec(signature.shape, signature.dtype, "images")],
-    )
-    try:
-        archive.write_out(part, verbose=False)
-    except tf.errors.OpError as error:
-        raise InputError(f"cannot write {path}: {error.message}.") from error
-
-
-def _artifact(part: Path):
-    """The folder's signature in TensorFlow, as a function of arrays."""
-    import tensorflow as tf
-
-    with tf.device("CPU"):
-        loaded = tf.saved_model.load(part)
-
-    def run_loaded(images):
-        with tf.device("CPU"):
-            found = loaded.signatures[ENDPOINT](images=tf.constant(images))
-            return {name: value.numpy() for name, value in found.items()}
-
-    return run_loaded
-
-
 @dataclass(frozen=True, kw_only=True)
-class SavedModelFlags(Flags):
-    """Writes a Keras model as a SavedModel and proves it against the model."""
+class SavedModelCommand(Source, ExportConfig):
+    """Writes a Keras model as a SavedModel and verifies it against the model."""
 
     serving: str | None = None
     """Name of a model in TensorFlow Serving: writes <out>/<serving>/<n>, n being the
@@ -166,15 +181,11 @@ class SavedModelFlags(Flags):
 
 
 def main(args: list[str] | None = None) -> None:
-    flags = parse(SavedModelFlags, args, prog="python -m export.savedmodel")
-    path = flags.out
-    if flags.serving is not None:
-        path = next_version(path, flags.serving)
-    _refuse(path, flags.force)
-    gate_of("float32", flags.tolerance)
-    with step("loading"):
-        source = load(flags)
-    export_savedmodel(**source, path=path, **arguments(flags))
+    command = parse(SavedModelCommand, args, prog="python -m export.savedmodel")
+    path = command.out
+    if command.serving is not None:
+        path = next_version(path, command.serving)
+    export_source(SavedModel, command, path)
 
 
 if __name__ == "__main__":

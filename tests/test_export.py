@@ -22,9 +22,8 @@ from onnx import numpy_helper
 import keras_resnet
 from export import onnx, savedmodel
 from export.model.signature import make_signature
-from export.model.source import draw_normalization
-from export.parity.probes import entering
-from export.quantization.plan import Plan
+from export.model.source import randomize_normalization
+from export.parity.images import as_input
 from export.runtime import Session
 from export.savedmodel import export_savedmodel
 from keras_resnet.architectures import get_architecture
@@ -121,7 +120,7 @@ def test_savedmodel_gives_logits(batch, tmp_path, random_images):
 
 
 @pytest.mark.parametrize("main", COMMANDS)
-def test_a_run_folder_or_its_file_is_proven_on_real_images(main, run_folder, capsys):
+def test_a_run_folder_or_its_file_is_verified_on_real_images(main, run_folder, capsys):
     folder, _ = run_folder
     out = folder.parent / "out" / COMMANDS[main]
     main([str(folder), "--out", str(out), "--preprocess", "normalize"])
@@ -135,7 +134,7 @@ def test_real_images_enter_as_the_weights_expect_them(preprocess):
     model = build()
     card = Card(keras_resnet.get_architecture("resnet8"), preprocessing=PREPROCESSING)
     signature = make_signature(model, card=card, preprocess=preprocess)
-    images = entering(signature, pixels())
+    images = as_input(signature, pixels())
     assert images.dtype == ("uint8" if preprocess == "normalize" else "float32")
     (found,) = signature(images).values()
     expected = probabilities(model, pixels())
@@ -162,7 +161,7 @@ def test_a_folder_of_images(run_folder):
 
 def test_random_weights_show_every_part_of_normalisation():
     model = keras_resnet.build("resnet8_v2", classifier_activation=None)
-    draw_normalization(model)
+    randomize_normalization(model)
     for variable in model.weights:
         if variable.name != "bias":
             assert np.ptp(variable.numpy()) > 0.2, variable.path
@@ -247,8 +246,8 @@ def test_versions_for_tensorflow_serving(tmp_path):
     [
         (["--layout", "nchw", "--preprocess", "full"], "layout='nchw' with preproc"),
         (["--tolerance", "0"], "tolerance=0"),
-        (["--tolerance", "1", "--no-verify"], "tolerance=1.0 is for the proof"),
-        (["--images", "x.npz", "--no-verify"], "images=x.npz is for the proof"),
+        (["--tolerance", "1", "--no-verify"], "tolerance=1.0 is for the verification"),
+        (["--images", "x.npz", "--no-verify"], "images=x.npz is for the verification"),
         (["--precision", "int8", "--calibration-images", "1"], "calibration_images=1"),
         (["--max-drop", "-1"], "max_drop=-1"),
         (["--max-drop", "1"], "max_drop=1.0 has no effect with precision='float32'"),
@@ -276,7 +275,7 @@ def test_weights_are_for_a_name(run_folder):
         onnx.main(words)
 
 
-def test_a_failed_proof_leaves_the_earlier_files_whole(tmp_path):
+def test_a_failed_verification_leaves_the_earlier_files_whole(tmp_path):
     """Of a file with its weights beside it, in a new process, as a user runs it."""
     path = tmp_path / "model.onnx"
     onnx.export_onnx(build(), path, external_data=True, verbose=False)
@@ -433,7 +432,7 @@ def test_an_output_below_a_file_is_refused(main, tmp_path):
         main(["resnet8", "--out", str(out)])
 
 
-def test_a_failed_proof_keeps_the_earlier_folder(tmp_path):
+def test_a_failed_verification_keeps_the_earlier_folder(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "saved_model.pb").write_text("")
     with pytest.raises(ParityError, match="differs from the model"):
@@ -481,7 +480,7 @@ def test_a_wrong_flag_is_one_line_and_status_2(module, tmp_path):
     assert ended.stderr.count("\n") == 1
 
 
-def turn_a_kernel(graph):
+def flip_a_kernel(graph):
     """As a wrong transposition would."""
     for one in graph.initializer:
         kernel = numpy_helper.to_array(one)
@@ -492,23 +491,24 @@ def turn_a_kernel(graph):
 
 
 @pytest.mark.parametrize("precision", ["float16", "int8-weights"])
-def test_a_lower_precision_is_made_of_a_form_that_is_proven(
+def test_a_lower_precision_is_made_of_a_form_that_is_verified(
     precision, tmp_path, monkeypatch
 ):
     """Rounding to 8 bits could hide the damage."""
-    path, plan = tmp_path / "model.onnx", Plan(precision=precision, validate="none")
-    metadata = onnx.export_onnx(build(), path, plan=plan, verbose=False)
+    path = tmp_path / "model.onnx"
+    options = {"precision": precision, "validate": "none", "verbose": False}
+    metadata = onnx.export_onnx(build(), path, **options)
     assert metadata["precision"] == metadata["parity"]["precision"] == precision
-    assert metadata["parity"]["held"] == ("noise",)
+    assert metadata["parity"]["checked"] == ("noise",)
     convert = onnx.convert
 
     def convert_wrongly(*arguments):
         proto = convert(*arguments)
-        turn_a_kernel(proto.graph)
+        flip_a_kernel(proto.graph)
         return proto
 
     before = path.read_bytes()
     monkeypatch.setattr(onnx, "convert", convert_wrongly)
-    with pytest.raises(ParityError, match="gate for float32"):
-        onnx.export_onnx(build(), path, plan=plan, force=True, verbose=False)
+    with pytest.raises(ParityError, match="tolerance for float32"):
+        onnx.export_onnx(build(), path, force=True, **options)
     assert path.read_bytes() == before

@@ -1,4 +1,4 @@
-"""LiteRT files: proven, of LiteRT's own operators, read by its interpreter."""
+"""LiteRT files: verified, of LiteRT's own operators, read by its interpreter."""
 
 import json
 import warnings
@@ -9,10 +9,8 @@ import pytest
 from conftest import randomize, tiny
 
 import keras_resnet
-from export import litert
-from export.litert import export_litert, main
-from export.parity.verify import ParityError
-from keras_resnet.common.errors import InputError
+from export.litert import LiteRT, export_litert, main
+from keras_resnet.common.errors import InputError, ParityError
 from keras_resnet.images.preprocessing import Preprocessing
 from keras_resnet.saving import Card, save_model
 
@@ -58,7 +56,7 @@ def pixels(*shape, seed=0):
         *(pytest.param(one, marks=pytest.mark.slow) for one in FAMILIES),
     ],
 )
-def test_every_family_is_proven(name, tmp_path, random_images):
+def test_every_family_is_verified(name, tmp_path, random_images):
     model = build(name)
     path = tmp_path / "model.tflite"
     metadata = export_litert(model, path, card=card(), output="logits", verbose=False)
@@ -98,7 +96,7 @@ def test_the_command(tmp_path, capsys):
     path = tmp_path / "out" / "net.tflite"
     words = [str(tmp_path / "best.keras"), "--out", str(path), "--no-verify"]
     main([*words, "--output", "embedding", "--batch", "2"])
-    assert "not held against the model" in capsys.readouterr().out
+    assert "not verified against the model" in capsys.readouterr().out
     serve, _ = interpret(path)
     images = np.zeros((2, *SIZE, 3), np.float32)
     assert list(serve(images=images)) == ["embedding"]
@@ -106,19 +104,19 @@ def test_the_command(tmp_path, capsys):
         main(words)
 
 
-def test_a_failed_proof_leaves_what_was_there(tmp_path, monkeypatch):
+def test_a_failed_verification_leaves_what_was_there(tmp_path, monkeypatch):
     path = tmp_path / "model.tflite"
     for one in (path, tmp_path / "model.tflite.json"):
         one.write_text("before")
-    convert = litert._convert
+    convert = LiteRT.convert
 
-    def other(signature, path):
-        randomize(signature.model, seed=1)
-        content = convert(signature, path)
-        randomize(signature.model, seed=0)
-        return content
+    def convert_another(artifact):
+        randomize(artifact.signature.model, seed=1)
+        metadata = convert(artifact)
+        randomize(artifact.signature.model, seed=0)
+        return metadata
 
-    monkeypatch.setattr(litert, "_convert", other)
+    monkeypatch.setattr(LiteRT, "convert", convert_another)
     with pytest.raises(ParityError, match="differs from the model"):
         export_litert(build(), path, force=True, verbose=False)
     assert [one.read_text() for one in sorted(tmp_path.iterdir())] == ["before"] * 2

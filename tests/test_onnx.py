@@ -1,4 +1,4 @@
-"""ONNX export: structure, parity in onnxruntime, metadata, and a proof that fails."""
+"""ONNX export: structure, parity in onnxruntime, metadata, failed verification."""
 
 import json
 from collections import Counter
@@ -14,8 +14,8 @@ from keras import layers
 import keras_resnet
 from export.graph import folding
 from export.model.signature import make_signature
-from export.onnx import export_onnx, main, runner
-from export.parity.verify import prove
+from export.onnx import export_onnx, main
+from export.parity.verify import verify
 from export.runtime import Session
 from keras_resnet.common.errors import InputError, ParityError
 from keras_resnet.images.preprocessing import Preprocessing
@@ -289,20 +289,20 @@ def break_kernel(graph):
 
 
 @pytest.mark.parametrize("output", ["logits", "probabilities"])
-def test_a_turned_kernel_fails_the_proof(output, tmp_path):
+def test_a_flipped_kernel_fails_the_verification(output, tmp_path):
     model = build("resnet8")
     signature = make_signature(model, output=output)
     path = tmp_path / "model.onnx"
     export_onnx(model, path, output=output, verbose=False)
-    prove(signature, runner(path, signature))
+    verify(signature, Session(path, "cpu").outputs)
     proto = onnx.load(path)
     break_kernel(proto.graph)
     onnx.save(proto, path)
     with pytest.raises(ParityError, match="differs from the model"):
-        prove(signature, runner(path, signature))
+        verify(signature, Session(path, "cpu").outputs)
 
 
-def test_a_failed_proof_leaves_nothing_and_harms_nothing(tmp_path, monkeypatch):
+def test_a_failed_verification_leaves_nothing_and_harms_nothing(tmp_path, monkeypatch):
     fold = folding.fold
 
     def fold_wrongly(nodes, constants, outputs):
@@ -328,7 +328,7 @@ def test_a_tolerance_below_rounding_fails(tmp_path):
         export(build("resnet8"), tmp_path, tolerance=1e-12)
 
 
-def test_without_proof(tmp_path):
+def test_without_verification(tmp_path):
     session, _ = export(build("resnet8"), tmp_path, verify=False)
     assert session.metadata["parity"] is None
     assert [one.name for one in tmp_path.iterdir()] == ["model.onnx"]
@@ -375,7 +375,14 @@ def test_the_command_line(tmp_path, capsys):
     words = ["resnet8", "--out", str(path), "--input-size", "16", "18"]
     main(words)
     printed = capsys.readouterr().out
-    for step in ("loading", "converting", "folding", "checking", "proving"):
+    for step in (
+        "loading",
+        "converting",
+        "folding",
+        "checking",
+        "writing",
+        "verifying",
+    ):
         assert step in printed
     assert "SNR" in printed
     assert Session(path, "cpu").input_shape == (None, 16, 18, 3)
@@ -383,7 +390,7 @@ def test_the_command_line(tmp_path, capsys):
         main(words)
     main([*words, "--force", "--no-verify", "--layout", "nchw", "--opset", "15"])
     assert Session(path, "cpu").input_shape == (None, 3, 16, 18)
-    # The replaced file's figures would speak for a file that was not proven.
+    # The replaced file's parity would be taken for that of the new file.
     assert [one.name for one in path.parent.iterdir()] == ["model.onnx"]
 
 
@@ -432,7 +439,7 @@ def test_endings_that_cannot_be_told_are_refused(kind, tmp_path):
 
 
 @pytest.mark.parametrize("tolerance", [0, -1, float("nan"), float("inf")])
-def test_a_tolerance_that_proves_nothing_is_refused(tolerance, tmp_path):
+def test_a_tolerance_that_is_no_positive_number_is_refused(tolerance, tmp_path):
     with pytest.raises(InputError, match="tolerance"):
         export(build("resnet8"), tmp_path, tolerance=tolerance)
     assert not list(tmp_path.iterdir())

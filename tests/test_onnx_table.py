@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from export.graph.files import load
-from export.model.source import draw_normalization
+from export.model.source import randomize_normalization
 from export.onnx import export_onnx
 from keras_resnet import build, get_architecture, list_models
 
@@ -28,7 +28,7 @@ def test_every_architecture_exports(name, tmp_path):
     gc.collect()
     row = get_architecture(name)
     model = build(name, input_shape=(row.total_stride * 2, row.total_stride * 2, 3))
-    draw_normalization(model)  # wider draws make the deepest nets chaotic
+    randomize_normalization(model)  # wider draws make the deepest nets chaotic
     path = tmp_path / "model.onnx"
     metadata = export_onnx(model, path, output="logits", verbose=False)
     assert metadata["architecture"] == name

@@ -1,4 +1,4 @@
-"""OpenVINO IRs: proven, read back by OpenVINO's own runtime with their metadata."""
+"""OpenVINO IRs: verified, read back by OpenVINO's own runtime with their metadata."""
 
 import json
 
@@ -8,10 +8,9 @@ import pytest
 from conftest import randomize, tiny
 
 import keras_resnet
-from export import openvino as ours
-from export.openvino import export_openvino, main
-from export.parity.verify import GATES, ParityError
-from keras_resnet.common.errors import InputError
+from export.openvino import OpenVINO, export_openvino, main
+from export.parity.verify import TOLERANCES
+from keras_resnet.common.errors import InputError, MissingPackageError, ParityError
 from keras_resnet.images.preprocessing import Preprocessing
 from keras_resnet.saving import Card, save_model
 
@@ -49,7 +48,7 @@ def read(path):
     "name",
     ["resnet8", *(pytest.param(one, marks=pytest.mark.slow) for one in FAMILIES)],
 )
-def test_every_family_is_proven(name, tmp_path, random_images):
+def test_every_family_is_verified(name, tmp_path, random_images):
     model, path = build(name), tmp_path / "model.xml"
     metadata = export_openvino(model, path, card=card(), output="logits", verbose=False)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["model.bin", "model.xml"]
@@ -85,8 +84,8 @@ def test_half_weights_take_half_the_space(tmp_path, capsys):
         out = str(tmp_path / f"{name}.xml")
         main([str(tmp_path / "best.keras"), "--out", out, *words])
     text = capsys.readouterr().out
-    assert "not held against the model" in text
-    assert str(GATES["float16"]) in text
+    assert "not verified against the model" in text
+    assert str(TOLERANCES["float16"]) in text
     sizes = [(tmp_path / f"{one}.bin").stat().st_size for one in ("whole", "half")]
     assert 0.4 < sizes[1] / sizes[0] < 0.6
     model = read(tmp_path / "half.xml")[0]
@@ -96,19 +95,19 @@ def test_half_weights_take_half_the_space(tmp_path, capsys):
     assert not kinds & {"BatchNormInference", "ShapeOf", "Broadcast"}  # all is folded
 
 
-def test_a_failed_proof_leaves_what_was_there(tmp_path, monkeypatch):
+def test_a_failed_verification_leaves_what_was_there(tmp_path, monkeypatch):
     path = tmp_path / "model.xml"
     for one in (path, tmp_path / "model.bin"):
         one.write_text("before")
-    convert = ours.convert
+    convert = OpenVINO.convert
 
-    def other(signature, *options):
-        randomize(signature.model, seed=1)
-        proto = convert(signature, *options)
-        randomize(signature.model, seed=0)
-        return proto
+    def convert_another(artifact):
+        randomize(artifact.signature.model, seed=1)
+        metadata = convert(artifact)
+        randomize(artifact.signature.model, seed=0)
+        return metadata
 
-    monkeypatch.setattr(ours, "convert", other)
+    monkeypatch.setattr(OpenVINO, "convert", convert_another)
     with pytest.raises(ParityError, match="differs from the model"):
         export_openvino(build(), path, force=True, verbose=False)
     assert [one.read_text() for one in sorted(tmp_path.iterdir())] == ["before"] * 2
@@ -121,5 +120,5 @@ def test_what_stands_there_is_refused_before_the_work(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"ends in \.xml"):
         export_openvino(None, tmp_path / "model.onnx")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(InputError, match="openvino is not installed"):
+    with pytest.raises(MissingPackageError, match="openvino is not installed"):
         export_openvino(None, tmp_path / "other.xml")

@@ -300,7 +300,7 @@ def test_a_command_that_loses_too_much_is_one_line(
     assert list(path.parent.iterdir()) == [path]
     # Where any drop is allowed, the proof still holds the file to its gate.
     words += ["--precision", "int8", "--max-drop", "100"]
-    assert "the gate for int8 is 15 dB" in complaint_of(words, capsys)
+    assert "the tolerance for int8 is 15 dB" in complaint_of(words, capsys)
     assert path.read_text() == "earlier"
 
 
@@ -506,15 +506,15 @@ def test_a_network_of_ones_own(precision, dtype, photos, tmp_path, capsys):
     does it, and raw ones prove nothing where ranges are of such."""
     spec, path = f"folder:{photos}", tmp_path / "net.onnx"
     calibrated = precision.startswith("int8") and precision != "int8-weights"
-    options = {"calibrate": spec} if calibrated else {}
-    plan = Plan(precision=precision, validate=spec, max_drop=100, **options)
+    options = {"precision": precision, "validate": spec, "max_drop": 100}
+    options |= {"calibrate": spec} if calibrated else {}
     raw = np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3), dtype=np.uint8)
     net = network_of_ones_own(dtype)
-    found = export_onnx(net, path, plan=plan, images=raw)
+    found = export_onnx(net, path, images=raw, **options)
     printed = capsys.readouterr().out
     told = dtype == "float32"
     assert ("nothing says how images are normalised" in printed) == told
-    assert ("left out of the proof" in printed) == (told and calibrated)
+    assert ("not used to verify" in printed) == (told and calibrated)
     assert found["preprocessing"] is None
     assert found["accuracy"]["images"] == 4
     proven = found["parity"]["sets"]["real"]["images"]
@@ -643,7 +643,7 @@ def test_the_noisiest_node_comes_first(fragile, plan):
 
 def test_the_accuracy_of_float32_is_measured_where_data_is_named(model, tmp_path):
     path = tmp_path / "model.onnx"
-    plan = Plan(precision="float32", validate="digits", validation_images=100)
-    found = export_onnx(model, path, plan=plan, verbose=False)["accuracy"]
+    options = {"validate": "digits", "validation_images": 100, "verbose": False}
+    found = export_onnx(model, path, **options)["accuracy"]
     assert found["data"] == "digits" and found["images"] == 100
     assert found["exported"] == found["float32"] and found["drop_points"] == 0

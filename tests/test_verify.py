@@ -1,4 +1,4 @@
-"""The proof: what it is held on, what it finds, and what passes no gate."""
+"""Verification: its images, what it finds, and what no tolerance allows."""
 
 import functools
 import json
@@ -13,10 +13,10 @@ from keras import layers
 
 import keras_resnet
 from export.model.signature import OPEN_SIZE, make_signature
-from export.onnx import export_onnx, runner
-from export.parity.differences import compare
-from export.parity.probes import ODD, entering, probes
-from export.parity.verify import GATES, prove
+from export.onnx import export_onnx
+from export.parity.images import OTHER_SIZE, as_input, verification_images
+from export.parity.verify import TOLERANCES, compare_on, verify
+from export.runtime import Session
 from keras_resnet.common.errors import InputError, ParityError
 from keras_resnet.images.preprocessing import Preprocessing
 from keras_resnet.saving import attach
@@ -65,22 +65,22 @@ def noisy(run, scale, seed=0):
 
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("preprocess", ["none", "normalize", "full"])
-def test_every_output_is_proven(output, preprocess):
+def test_every_output_is_verified(output, preprocess):
     signature = make_signature(network(), output=output, preprocess=preprocess)
-    parity = prove(signature, served(signature))
+    parity = verify(signature, served(signature))
     for found in parity.sets.values():
         assert found.max_rel < 1e-6
         classes = output not in ("features", "embedding")
         assert found.top1_agreement == (1 if classes else None)
-    assert parity.held == tuple(parity.sets)
+    assert parity.checked == tuple(parity.sets)
     written = json.loads(json.dumps(parity.to_json(), allow_nan=False))
     assert written["sets"]["noise"]["batches"] == [1, 4]
-    assert written["gate"]["max_rel"] == 1e-4
+    assert written["tolerance"]["max_rel"] == 1e-4
 
 
 def test_the_sets():
     real = np.random.default_rng(0).integers(0, 256, (70, *SIZE, 3), dtype=np.uint8)
-    floats = probes(make_signature(network()), real)
+    floats = verification_images(make_signature(network()), real)
     assert list(floats) == ["real", "noise", "zeros", "largest", "large", "negative"]
     assert [len(one) for one in floats["real"]] == [64, 6]
     entered = RECORD.normalize(real[64:])
@@ -89,7 +89,7 @@ def test_the_sets():
     white = RECORD.normalize(np.full((1, 1, 1, 3), 255))
     np.testing.assert_allclose(floats["largest"][0][0, :1, :1], white[0])
 
-    levels = probes(
+    levels = verification_images(
         make_signature(network(), preprocess="normalize", batch=3), real[:2]
     )
     assert list(levels) == ["real", "noise", "zeros", "largest", "dark", "bright"]
@@ -100,12 +100,14 @@ def test_the_sets():
 
     open_model = build(input_shape=(None, None, 3))
     attach(open_model, replace(open_model.card, preprocessing=None))
-    anywhere = probes(make_signature(open_model))
+    anywhere = verification_images(make_signature(open_model))
     assert anywhere["noise"][0].shape[1:3] == OPEN_SIZE
-    assert anywhere["noise {}x{}".format(*ODD)][0].shape[1:3] == ODD
+    assert anywhere["noise {}x{}".format(*OTHER_SIZE)][0].shape[1:3] == OTHER_SIZE
 
     random_images = [real[0], real[1, :20, :30]]
-    full = probes(make_signature(network(), preprocess="full"), random_images)
+    full = verification_images(
+        make_signature(network(), preprocess="full"), random_images
+    )
     assert [one.shape for one in full["real"]] == [(1, *SIZE, 3), (1, 20, 30, 3)]
     shapes = [one[0].shape[1:3] for name, one in full.items() if "noise" in name]
     assert shapes == [(67, 54), (17, 35)]
@@ -119,7 +121,7 @@ def swap_statistics(model):
             return
 
 
-def turn_kernel(model):
+def flip_kernel(model):
     for layer in model.layers[2:]:
         if isinstance(layer, layers.Conv2D):
             kernel, *others = layer.get_weights()
@@ -139,17 +141,17 @@ def exchange_filters(model):
 
 DAMAGE = {
     "gamma and beta swapped": swap_statistics,
-    "kernel turned": turn_kernel,
+    "kernel flipped": flip_kernel,
     "channels of a kernel swapped": exchange_filters,
 }
 
 
 def assert_refused(signature, run, precisions=("float32", "float16")):
-    """Lower precisions are made of a float32 form that has passed its gate."""
+    """Lower precisions are made of a float32 form that has kept to its tolerance."""
     with pytest.raises(ParityError, match="differs from the model"):
-        prove(signature, run)
-    found = compare(signature, run, probes(signature)["noise"])
-    assert not [name for name in precisions if GATES[name].admits(found)]
+        verify(signature, run)
+    found = compare_on(signature, run, verification_images(signature)["noise"])
+    assert not [name for name in precisions if TOLERANCES[name].allows(found)]
 
 
 @pytest.mark.parametrize("output", ["probabilities", "top_k", "embedding"])
@@ -177,7 +179,7 @@ def test_padding_on_the_wrong_side_is_refused(tmp_path):
             if one.name == "pads" and list(one.ints) == [1, 1, 1, 1]:
                 one.ints[:] = [0, 0, 2, 2]
     onnx.save(proto, path)
-    assert_refused(signature, runner(path, signature))
+    assert_refused(signature, Session(path, "cpu").outputs)
 
 
 def test_a_pool_padded_with_zeros_is_noticed():
@@ -193,9 +195,9 @@ def test_a_pool_padded_with_zeros_is_noticed():
         randomize(model)
         return make_signature(model, output="logits")
 
-    prove(net("zeros"), served(net("zeros")))
+    verify(net("zeros"), served(net("zeros")))
     with pytest.raises(ParityError, match="differs from the model"):
-        prove(net("zeros"), served(net("lowest")))
+        verify(net("zeros"), served(net("lowest")))
 
 
 @pytest.mark.parametrize("wrong", [1, 4])
@@ -207,7 +209,7 @@ def test_a_fault_of_one_batch_size_is_noticed(wrong):
         return {"logits": found["logits"] * (1.1 if len(images) == wrong else 1)}
 
     with pytest.raises(ParityError, match="'noise'"):
-        prove(signature, run)
+        verify(signature, run)
 
 
 def test_a_fault_of_one_size_is_noticed():
@@ -220,8 +222,8 @@ def test_a_fault_of_one_size_is_noticed():
             images = np.concatenate([images, images[:, :, -1:]], axis=2)
         return served(signature)(images)
 
-    with pytest.raises(ParityError, match="noise {}x{}".format(*ODD)):
-        prove(signature, run)
+    with pytest.raises(ParityError, match="noise {}x{}".format(*OTHER_SIZE)):
+        verify(signature, run)
 
 
 def test_top_k_may_exchange_ties_and_nothing_else():
@@ -243,28 +245,28 @@ def test_top_k_may_exchange_ties_and_nothing_else():
         found = served(signature)(images)
         return found | {"classes": found["classes"] + 7}
 
-    parity = prove(signature, other_places)
+    parity = verify(signature, other_places)
     assert parity.worst.top1_agreement == 1
     with pytest.raises(ParityError, match="differs from the model"):
-        prove(signature, other_classes)
+        verify(signature, other_classes)
     with pytest.raises(ParityError, match=r"classes .* there are 7"):
-        prove(signature, no_class)
+        verify(signature, no_class)
 
 
 def test_noise_in_decibels_and_flips_that_it_explains():
     signature = make_signature(network(), output="logits")
     real = np.random.default_rng(1).integers(0, 256, (32, *SIZE, 3), dtype=np.uint8)
-    exact = served(signature)(entering(signature, real))["logits"]
+    exact = served(signature)(as_input(signature, real))["logits"]
     spread = np.std(exact - exact.mean(-1, keepdims=True))
     run = noisy(served(signature), spread / 10)
-    parity = prove(signature, run, real, precision="int8")
+    parity = verify(signature, run, real, precision="int8")
     found = parity.sets["real"]
     assert found.snr_db == pytest.approx(20, abs=1.5)
     assert found.clear_agreement == 1
-    assert parity.held == ("real",)
+    assert parity.checked == ("real",)
     for precision in ("float16", "float32"):
         with pytest.raises(ParityError, match="'real' images"):
-            prove(signature, run, real, precision=precision)
+            verify(signature, run, real, precision=precision)
 
 
 def test_flips_that_noise_does_not_explain():
@@ -279,9 +281,9 @@ def test_flips_that_noise_does_not_explain():
             logits[range(0, 64, 8), (best + 1) % 7] = logits[::8].max(-1) + 1e-3
         return {"logits": logits}
 
-    found = compare(signature, run, probes(signature, real)["real"])
+    found = compare_on(signature, run, verification_images(signature, real)["real"])
     assert found.top1_agreement < 0.9
-    assert not replace(GATES["int8"], snr_db=None).admits(found)
+    assert not replace(TOLERANCES["int8"], snr_db=None).allows(found)
 
 
 def test_probabilities_and_logits_give_the_same_decibels():
@@ -292,13 +294,13 @@ def test_probabilities_and_logits_give_the_same_decibels():
         broken = build(classifier_activation=None)
         broken.set_weights([one * 1.01 for one in model.get_weights()])
         run = served(make_signature(broken, output=output))
-        parity = prove(signature, run, precision="int8")
+        parity = verify(signature, run, precision="int8")
         decibels.append(parity.sets["noise"].snr_db)
     assert decibels[0] == pytest.approx(decibels[1], abs=0.01)
 
 
 @pytest.mark.parametrize("output", ["logits", "top_k", "features"])
-def test_nan_passes_no_gate(output):
+def test_no_tolerance_allows_nan(output):
     signature = make_signature(network(), output=output)
 
     def run(images):
@@ -306,7 +308,7 @@ def test_nan_passes_no_gate(output):
         name = next(iter(found))
         return found | {name: found[name] * np.float32(np.nan)}
 
-    assert_refused(signature, run, GATES)
+    assert_refused(signature, run, TOLERANCES)
 
 
 def test_other_outputs_than_the_models():
@@ -316,15 +318,15 @@ def test_other_outputs_than_the_models():
         lambda images: {"probabilities": served(signature)(images)["probabilities"].T},
     ):
         with pytest.raises(ParityError, match=r"the artifact gives.*the model gives"):
-            prove(signature, run)
+            verify(signature, run)
 
 
 def test_what_is_refused():
     signature = make_signature(network())
     with pytest.raises(InputError, match=r"precision='int4'.*float32"):
-        prove(signature, served(signature), precision="int4")
+        verify(signature, served(signature), precision="int4")
     for tolerance in (0, -1.0, float("nan"), float("inf")):
         with pytest.raises(InputError, match="tolerance"):
-            prove(signature, served(signature), tolerance=tolerance)
+            verify(signature, served(signature), tolerance=tolerance)
     with pytest.raises(ParityError, match="1e-12"):
-        prove(signature, noisy(served(signature), 1e-9), tolerance=1e-12)
+        verify(signature, noisy(served(signature), 1e-9), tolerance=1e-12)

@@ -1,26 +1,25 @@
-"""What can be asked of an exported model, checked before anything is loaded."""
+"""What an exported model can give and what it can do to images. Loads no library."""
 
-from numbers import Integral
+from typing import Literal, get_args
 
 from keras_resnet.common.errors import InputError
+from keras_resnet.common.numbers import check_choice, check_whole
 
-KINDS = ("probabilities", "logits", "top_k", "features", "embedding")
-OF_CLASSES = KINDS[:3]  # what a classifier alone gives
-PREPROCESS = ("none", "normalize", "full")
-TOP = 5  # classes of top_k where nothing else is said
+INPUT_NAME = "images"  # of the one input of every artifact
+
+OutputKind = Literal["probabilities", "logits", "top_k", "features", "embedding"]
+PreprocessKind = Literal["none", "normalize", "full"]
+OUTPUT_KINDS: tuple[str, ...] = get_args(OutputKind)
+CLASSIFIER_OUTPUTS = OUTPUT_KINDS[:3]  # what only a classifier gives
+DEFAULT_TOP = 5  # classes of top_k
 
 
 def check_choices(output: str, top: int, preprocess: str, batch: int | None) -> None:
     """Raises an InputError for what no model can be exported with."""
-    for name, value, known in (
-        ("output", output, KINDS),
-        ("preprocess", preprocess, PREPROCESS),
-    ):
-        if value not in known:
-            raise InputError(f"{name}={value!r}: accepted are {', '.join(known)}.")
-    for name, value in (("top", top), ("batch", batch)):
-        whole = isinstance(value, Integral) and not isinstance(value, bool)
-        if not (whole and value > 0) and (name, value) != ("batch", None):
-            raise InputError(f"{name}={value!r}: a whole number from 1 is needed.")
-    if top != TOP and output != "top_k":
+    check_choice("output", output, OUTPUT_KINDS)
+    check_choice("preprocess", preprocess, get_args(PreprocessKind))
+    check_whole("top", top)
+    if batch is not None:
+        check_whole("batch", batch)
+    if top != DEFAULT_TOP and output != "top_k":
         raise InputError(f"top={top} is for output='top_k', not for {output!r}.")

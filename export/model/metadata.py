@@ -2,52 +2,55 @@
 
 from datetime import UTC, datetime
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from export.model.signature import Signature
     from keras_resnet.saving import Card
 
+PACKAGES = ("keras_resnet", "keras", "tensorflow")  # every artifact is made with them
+
 
 def describe(
     signature: "Signature",
     origin: dict | None,
-    *libraries: str,
+    packages: tuple[str, ...] = (),
     layout: str = "nhwc",
 ) -> dict:
-    """The metadata of an artifact in float32, before its proof.
+    """The metadata of an artifact in float32 that is not verified yet.
 
     Args:
         signature: that it is made from.
         origin: as `describe_origin` takes it.
-        libraries: modules that it is made with, beside Keras and TensorFlow.
+        packages: that it is made with, beside Keras and TensorFlow.
         layout: of its input, "nhwc" or "nchw".
     """
     return signature.describe(layout) | {
         "origin": describe_origin(signature.card, origin),
         "calibration": None,
         "accuracy": None,
-        "versions": _versions("keras_resnet", "keras", "tensorflow", *libraries),
+        "versions": {name: _version(name) for name in PACKAGES + packages},
         "parity": None,
         "parameters": signature.model.count_params(),
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-def describe_origin(card: "Card | None", named: dict | None = None) -> dict:
+def describe_origin(card: "Card | None", known: dict | None = None) -> dict:
     """Where the weights are from, for an artifact's metadata.
 
     Args:
         card: of the model.
-        named: what is known beside it: "source", "weights" and "sha256", or some.
+        known: what is known beside it: "source", "weights" and "sha256", or some.
 
     Returns:
         "source", the name of a file or an architecture; "weights", their name in the
-        catalogue, "random" or None; "sha256" of the file or None. Of a trained model
+        registry, "random" or None; "sha256" of the file or None. Of a trained model
         also "training": data set, recipe and epoch.
     """
     origin = dict.fromkeys(("source", "weights", "sha256"))
-    origin |= (card.origin if card else {}) | (named or {})
+    origin |= (card.origin if card else {}) | (known or {})
     training = card.training if card else {}
     if training:
         recipe = training.get("recipe")
@@ -61,5 +64,8 @@ def describe_origin(card: "Card | None", named: dict | None = None) -> dict:
     return origin
 
 
-def _versions(*modules: str) -> dict[str, str]:
-    return {name: import_module(name).__version__ for name in modules}
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # it is published under another name
+        return import_module(name).__version__

@@ -1,7 +1,7 @@
-"""What an exported model ends in: probabilities, logits, top-k, features, embedding.
+"""What an exported model gives: probabilities, logits, top-k, features, embedding.
 
-`ending` cuts a Keras model where the output leaves it; `finish` computes what no layer
-of the model does.
+`cut_model` ends a Keras model where the output leaves it, and `compute_outputs` does
+what no layer of the model does.
 """
 
 import re
@@ -25,7 +25,7 @@ class Output:
 
     Attributes:
         name: in the artifact.
-        kind: one of `export.model.choices.KINDS`.
+        kind: one of `export.model.choices.OUTPUT_KINDS`.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Output:
 
 
 def outputs_of(model: keras.Model, output: str) -> tuple[Output, ...]:
-    """What leaves, in order; `model` is what `ending` gave."""
+    """The outputs in order; `model` is what `cut_model` gave."""
     if output == "top_k":
         return Output("scores", output), Output("classes", output)
     if output == "features":
@@ -41,15 +41,15 @@ def outputs_of(model: keras.Model, output: str) -> tuple[Output, ...]:
     return (Output(output, output),)
 
 
-def ending(model: keras.Model, output: str) -> keras.Model:
-    """The model up to what `output` is made of.
+def cut_model(model: keras.Model, output: str) -> keras.Model:
+    """The model up to what `output` is computed from.
 
     Returns:
         A model of the same input around the same weights, that gives {"logits": (N,
         classes)}, {"embedding": (N, features)} or {"C2": (N, H, W, C), ...}.
 
     Raises:
-        InputError: the model has no such thing, or it cannot be told.
+        InputError: the model has no such output, or where it is cannot be told.
     """
     if output == "features":
         tensors = _features(model)
@@ -60,8 +60,8 @@ def ending(model: keras.Model, output: str) -> keras.Model:
     return keras.Model(model.inputs[0], tensors, name=model.name)
 
 
-def finish(tensors: dict[str, Any], output: str, top: int) -> dict[str, Any]:
-    """The outputs by name, from what the model of `ending` gave."""
+def compute_outputs(tensors: dict[str, Any], output: str, top: int) -> dict[str, Any]:
+    """The outputs by name, from what the model of `cut_model` gave."""
     if output not in ("probabilities", "top_k"):
         return tensors
     probabilities = ops.softmax(tensors["logits"])
@@ -78,8 +78,8 @@ def _features(model: keras.Model) -> dict[str, Any]:
         return {name: tensor for name, tensor in maps.items() if name != "C1"}
     maps = {}
     for layer in model.layers:  # a stage's last block replaces those before it
-        if found := APPLICATIONS_BLOCK.fullmatch(layer.name):
-            maps[f"C{found[1]}"] = layer.output
+        if match := APPLICATIONS_BLOCK.fullmatch(layer.name):
+            maps[f"C{match[1]}"] = layer.output
     if not maps:
         raise InputError(
             f"output='features': where the stages of model {model.name!r} end cannot "
@@ -90,7 +90,7 @@ def _features(model: keras.Model) -> dict[str, Any]:
 
 def _embedding(model: keras.Model) -> Any:
     """What enters the classifier, or what a model without one pools."""
-    last, _, inner = _last(model)
+    last, _, inner = _last_layer(model)
     while _is_softmax(last) and not isinstance(last, keras.layers.Dense):
         last, call, _ = inner._keras_history
         inner = last._inbound_nodes[call].input_tensors[0]
@@ -107,7 +107,7 @@ def _embedding(model: keras.Model) -> Any:
 
 def _logits(model: keras.Model) -> Any:
     """What a classifier gives, or what enters its softmax."""
-    last, activation, inner = _last(model)
+    last, activation, inner = _last_layer(model)
     if activation is keras.activations.linear:
         return model.outputs[0]
     if not _is_softmax(last):
@@ -124,7 +124,7 @@ def _logits(model: keras.Model) -> Any:
     return logits
 
 
-def _last(model: keras.Model) -> tuple[keras.layers.Layer, Any, Any]:
+def _last_layer(model: keras.Model) -> tuple[keras.layers.Layer, Any, Any]:
     """The layer that gives the output, its activation, and the tensor that enters."""
     # Not layers[-1]: a function such as ops.softmax is no layer, and one layer may be
     # called several times.
@@ -134,7 +134,7 @@ def _last(model: keras.Model) -> tuple[keras.layers.Layer, Any, Any]:
 
 
 def _activation(layer: keras.layers.Layer) -> Any:
-    """Of a layer that is nothing but one, or a Dense with one; else None."""
+    """The activation of a Dense layer, or of a layer that is one; else None."""
     if isinstance(layer, keras.layers.Softmax):
         return keras.activations.softmax
     if isinstance(layer, keras.layers.Dense | keras.layers.Activation):

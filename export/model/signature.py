@@ -10,22 +10,26 @@ weights.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 
-from export.model.choices import OF_CLASSES, TOP, check_choices
-from export.model.outputs import Output, ending, finish, outputs_of
+from export.model.choices import (
+    CLASSIFIER_OUTPUTS,
+    DEFAULT_TOP,
+    INPUT_NAME,
+    check_choices,
+)
+from export.model.outputs import Output, compute_outputs, cut_model, outputs_of
 from keras_resnet.common.errors import InputError
 from keras_resnet.images.preprocessing import Preprocessing
 from keras_resnet.saving import Card, attach, card_of
 
-INPUT = "images"
 PRECISION = "float32"
-OPEN_SIZE = (65, 96)  # tried where any size is taken: an odd and an even side
+OPEN_SIZE = (65, 96)  # used where any size is taken: an odd and an even side
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,12 @@ class Signature:
 
     def with_weights(self, images: Any, weights: list) -> dict[str, Any]:
         """As `__call__`, with `weights` in place of those of `model.weights`."""
-        given = {id(v): w for v, w in zip(self.model.weights, weights, strict=True)}
+        by_id = {id(v): w for v, w in zip(self.model.weights, weights, strict=True)}
 
         def call(images):
             return self.model.stateless_call(
-                [given.get(id(v), v) for v in self.model.trainable_variables],
-                [given.get(id(v), v) for v in self.model.non_trainable_variables],
+                [by_id.get(id(v), v) for v in self.model.trainable_variables],
+                [by_id.get(id(v), v) for v in self.model.non_trainable_variables],
                 images,
                 training=False,
             )[0]
@@ -80,11 +84,11 @@ class Signature:
             images = self.preprocessing(images)
         elif self.preprocess == "normalize":
             images = self.preprocessing.normalize(images)
-        return finish(call(images), self.output, self.top)
+        return compute_outputs(call(images), self.output, self.top)
 
     @property
     def sides(self) -> tuple[int, int]:
-        """Height and width to try it at, where it leaves them open too."""
+        """Height and width of the network's images; usual ones where they are open."""
         known = self.preprocessing.size if self.preprocessing else OPEN_SIZE
         return tuple(a or b for a, b in zip(self.shape[1:3], known, strict=True))
 
@@ -95,7 +99,7 @@ class Signature:
 
     @property
     def scaling_known(self) -> bool:
-        """Whether it is told how values of 0..255 become the input."""
+        """Whether it is known how values of 0..255 become the input."""
         return self.takes_levels or self.preprocessing is not None
 
     def describe(self, layout: str = "nhwc") -> dict:
@@ -103,14 +107,21 @@ class Signature:
         shape = list(self.shape)
         if layout == "nchw":
             shape = [shape[i] for i in (0, 3, 1, 2)]
-        entry = {"name": INPUT, "shape": shape, "dtype": self.dtype, "layout": layout}
-        labels = self.card.labels if self.card and self.output in OF_CLASSES else ()
+        entry = {
+            "name": INPUT_NAME,
+            "shape": shape,
+            "dtype": self.dtype,
+            "layout": layout,
+        }
+        labels = (
+            self.card.labels if self.card and self.output in CLASSIFIER_OUTPUTS else ()
+        )
         return {
             "architecture": (
                 self.card.architecture.name if self.card else self.model.name
             ),
             "input": entry,
-            "outputs": [{"name": one.name, "kind": one.kind} for one in self.outputs],
+            "outputs": [asdict(output) for output in self.outputs],
             "labels": list(labels),
             "preprocessing": self.preprocessing and self.preprocessing.to_json(),
             "preprocess": self.preprocess,
@@ -123,7 +134,7 @@ def make_signature(
     *,
     card: Card | None = None,
     output: str = "probabilities",
-    top: int = TOP,
+    top: int = DEFAULT_TOP,
     preprocess: str = "none",
     input_size: tuple[int, int] | None = None,
     batch: int | None = None,
@@ -183,7 +194,7 @@ def make_signature(
     size = _size(model, input_size)
     if preprocessing and None not in size:
         preprocessing = replace(preprocessing, size=size)
-    cut = ending(_in_float32(model, card), output)
+    cut = cut_model(_in_float32(model, card), output)
     return Signature(
         model=cut,
         output=output,
@@ -212,7 +223,7 @@ def _check(model, output: str, top: int) -> None:
             f"model {name!r} takes {entry}: images of (batch, height, width, channels) "
             "are needed."
         )
-    if output in OF_CLASSES and len(end) != 2:
+    if output in CLASSIFIER_OUTPUTS and len(end) != 2:
         raise InputError(
             f"model {name!r} gives {end}: (batch, classes) of a classifier is needed."
         )

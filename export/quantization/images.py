@@ -119,9 +119,9 @@ def _calibrating(plan: Plan, signature: "Signature") -> str | None:
 
 def _judging(plan: Plan, signature: "Signature") -> str | None:
     """The data to measure the accuracy on, if it shall and can be measured."""
-    from export.model.choices import OF_CLASSES
+    from export.model.choices import CLASSIFIER_OUTPUTS
 
-    if signature.output not in OF_CLASSES:
+    if signature.output not in CLASSIFIER_OUTPUTS:
         if plan.validate not in (None, NO_DATA):
             raise InputError(
                 f"validate={plan.validate!r}: output={signature.output!r} names no "
