@@ -142,24 +142,23 @@ def _model(name: str):
 
 def _routes(model, name: str, folder: Path, threads: int) -> dict[str, Callable]:
     """Functions of a numpy array that return one; says how long exporting took."""
-    from export.onnx import export_onnx
+    from export import ExportConfig, export
     from export.runtime import Session
-    from export.savedmodel import export_savedmodel
 
     onnx, saved = folder / "model.onnx", folder / "saved"
     folder.mkdir()
     peer = name.startswith(PEERS)
-    ours = {"output": "logits", "verify": False, "verbose": False}
+    ours = ExportConfig(output="logits", verify=False, verbose=False)
     start = time.perf_counter()
     if peer:
         model.export(onnx, format="onnx", verbose=False)
     else:
-        export_onnx(model, onnx, **ours)
+        export(model, onnx, ours)
     print(f"{name}: ONNX file written in {time.perf_counter() - start:.1f} s")
     if peer:
         model.export(saved, verbose=False)
     else:
-        export_savedmodel(model, saved, **ours)
+        export(model, saved, ours)
     return {
         "onnx": Session(onnx, "cpu", threads).run,
         "savedmodel": _served(saved),

@@ -1,90 +1,33 @@
 """A Keras model as a LiteRT file (`.tflite`), verified against the model.
 
     python -m export.litert runs/digits/best.keras --out exported/resnet20.tflite
+    export.export(model, "exported/resnet20.tflite")
 
-TensorFlow's converter makes it from the SavedModel of the same serving function, with
-LiteRT's own operators alone: no interpreter needs TensorFlow's (Flex). What the file
-is stands beside it in `<name>.tflite.json`.
+TensorFlow's converter makes it in float32 from the SavedModel of the same serving
+function, with LiteRT's own operators alone: no interpreter needs TensorFlow's (Flex).
+The metadata stands beside it in `<name>.tflite.json`.
+
+The file has one signature, `serving_default`, that takes `images` and gives outputs
+named as `make_signature` says. An interpreter fits it to a batch, or to a size that is
+open, by resizing its input, as signature runners do by themselves.
 """
 
 import json
-import os
 import re
 import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from export.api import ExportConfig, Format, export_source, run_export
-from export.model.choices import DEFAULT_TOP, OutputKind, PreprocessKind
-from export.model.source import Loaded, Source
+from export.api import ExportConfig, Format, export_source
+from export.model.source import Source
 from export.savedmodel import ENDPOINT, write_archive
-from export.steps import step
 from keras_resnet.common.command import parse, run
 from keras_resnet.common.errors import InputError
 
-if TYPE_CHECKING:
-    import keras
-
-    from keras_resnet.saving import Card
-
-
-def export_litert(
-    model: "keras.Model",
-    path: str | os.PathLike,
-    *,
-    output: OutputKind = "probabilities",
-    top: int = DEFAULT_TOP,
-    preprocess: PreprocessKind = "none",
-    input_size: tuple[int, int] | None = None,
-    batch: int | None = None,
-    verify: bool = True,
-    tolerance: float | None = None,
-    force: bool = False,
-    verbose: bool = True,
-    card: "Card | None" = None,
-    images: Any = None,
-    origin: dict | None = None,
-) -> dict:
-    """Writes a LiteRT file in float32 and, beside it, its metadata as JSON.
-
-    The file has one signature, `serving_default`, that takes `images` and gives
-    outputs named as `make_signature` says. An interpreter fits it to a batch, or to a
-    size that is open, by resizing its input, as signature runners do by themselves.
-
-    Args:
-        model, card, images, origin: as `export.api.export` takes them.
-        path: ending in `.tflite`.
-        output, top, preprocess, input_size, batch, verify, tolerance, force, verbose:
-            the fields of `export.api.ExportConfig`, where each is described.
-
-    Returns:
-        The metadata.
-
-    Raises:
-        InputError: an argument cannot be used, LiteRT has no form of the model, or a
-            file cannot be written.
-        ParityError: the file differs from the model. What stood at `path` is as it
-            was.
-    """
-    config = ExportConfig(
-        output=output,
-        top=top,
-        preprocess=preprocess,
-        input_size=input_size,
-        batch=batch,
-        verify=verify,
-        tolerance=tolerance,
-        force=force,
-        verbose=verbose,
-    )
-    loaded = Loaded(model, input_size, images, origin, card)
-    return run_export(LiteRT, path, config, lambda: loaded)
-
 
 class LiteRT(Format):
-    """A `.tflite` file in float32 and, beside it, its metadata as JSON."""
+    """A `.tflite` file and, beside it, its metadata as JSON."""
 
     suffix = ".tflite"
 
@@ -92,26 +35,22 @@ class LiteRT(Format):
     def beside(cls, path):
         return (path.with_name(f"{path.name}.json"),)
 
-    def convert(self):
+    def write(self, path, metadata):
         import tensorflow as tf
 
-        step_shown = step("converting", self.config.verbose)
-        with step_shown, tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder:
             archive = Path(folder) / "archive"
             write_archive(self.signature, archive)
             converter = tf.lite.TFLiteConverter.from_saved_model(str(archive))
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
             try:
-                self.content = converter.convert()
+                content = converter.convert()
             except Exception as error:  # of several kinds, without a common parent
                 name = self.signature.model.name
                 raise InputError(
                     f"model {name!r} has no LiteRT form: {_reason(str(error))}"
                 ) from error
-        return {}
-
-    def write(self, path, metadata):
-        path.write_bytes(self.content)
+        path.write_bytes(content)
         self.attach(path, metadata)
 
     def attach(self, path, metadata):

@@ -1,41 +1,34 @@
 """A Keras model as an OpenVINO IR (`.xml` and `.bin`), verified against the model.
 
     python -m export.openvino runs/digits/best.keras --out exported/resnet20.xml
+    export.export(model, "exported/resnet20.xml", OpenVINOConfig(half_weights=True))
 
 OpenVINO reads our ONNX graph, in which normalization is folded already, and writes its
 own form of it. Keras's exporter (`model.export(format="openvino")`) goes from the
 TensorFlow graph instead: it takes the model as it ends, without our outputs and
 preprocessing, and writes neither names nor origin. The metadata stands in the IR's
 `rt_info` under `keras_resnet`, as JSON. Needs `openvino`, of the extra of that name.
+
+What an IR is computed in is chosen where it is compiled: on processors with bfloat16
+OpenVINO takes that unless its INFERENCE_PRECISION_HINT says f32, as the verification
+does.
 """
 
 import importlib.util
 import json
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from export.api import ExportConfig, Format, export_source, run_export
+from export.api import ExportConfig, Format, export_source
 from export.graph.convert import convert
 from export.graph.files import save
-from export.model.choices import (
-    DEFAULT_TOP,
-    INPUT_NAME,
-    OutputKind,
-    PreprocessKind,
-)
-from export.model.source import Loaded, Source
+from export.model.choices import INPUT_NAME
+from export.model.source import Source
 from export.runtime.metadata import KEY
 from export.steps import step
 from keras_resnet.common.command import parse, run
 from keras_resnet.common.errors import InputError, MissingPackageError
-
-if TYPE_CHECKING:
-    import keras
-
-    from keras_resnet.saving import Card
 
 OPSET = 17  # of the ONNX graph that OpenVINO reads
 
@@ -45,64 +38,7 @@ class OpenVINOConfig(ExportConfig):
     """What can be asked of an OpenVINO IR."""
 
     half_weights: bool = False
-    """Keep the weights in float16, in half the space."""
-
-
-def export_openvino(
-    model: "keras.Model",
-    path: str | os.PathLike,
-    *,
-    output: OutputKind = "probabilities",
-    top: int = DEFAULT_TOP,
-    preprocess: PreprocessKind = "none",
-    input_size: tuple[int, int] | None = None,
-    batch: int | None = None,
-    half_weights: bool = False,
-    verify: bool = True,
-    tolerance: float | None = None,
-    force: bool = False,
-    verbose: bool = True,
-    card: "Card | None" = None,
-    images: Any = None,
-    origin: dict | None = None,
-) -> dict:
-    """Writes an OpenVINO IR: `<name>.xml`, and the weights as `<name>.bin` beside it.
-
-    It has one input, `images`, and outputs named as `make_signature` says. What it is
-    computed in is chosen where it is compiled: on processors with bfloat16 OpenVINO
-    takes that unless its INFERENCE_PRECISION_HINT says f32, as the verification does.
-
-    Args:
-        model, card, images, origin: as `export.api.export` takes them.
-        path: ending in `.xml`.
-        half_weights: keep the weights in float16, in half the space; the tolerance is
-            that of float16 then.
-        output, top, preprocess, input_size, batch, verify, tolerance, force, verbose:
-            the fields of `export.api.ExportConfig`, where each is described.
-
-    Returns:
-        The metadata.
-
-    Raises:
-        InputError: an argument cannot be used, openvino cannot read the model, or a
-            file cannot be written.
-        MissingPackageError: openvino is not installed.
-        ParityError: the IR differs from the model. What stood at `path` is as it was.
-    """
-    config = OpenVINOConfig(
-        output=output,
-        top=top,
-        preprocess=preprocess,
-        input_size=input_size,
-        batch=batch,
-        half_weights=half_weights,
-        verify=verify,
-        tolerance=tolerance,
-        force=force,
-        verbose=verbose,
-    )
-    loaded = Loaded(model, input_size, images, origin, card)
-    return run_export(OpenVINO, path, config, lambda: loaded)
+    """Keep the weights in float16, in half the space; float16's tolerance holds."""
 
 
 class OpenVINO(Format):

@@ -1,96 +1,40 @@
 """A Keras model as a TensorFlow SavedModel, verified against the model.
 
     python -m export.savedmodel runs/digits/best.keras --out exported/resnet20
+    export.export(model, "exported/resnet20")
 
-TensorFlow alone loads and serves the folder:
+TensorFlow alone loads and serves the folder, which computes in float32:
 
     serve = tf.saved_model.load("exported/resnet20").signatures["serving_default"]
     serve(images=images)["probabilities"]
+
+Its outputs are named as `make_signature` says. The metadata stands in the folder's
+`keras_resnet.json`.
 """
 
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from export.api import ExportConfig, Format, export_source, run_export
-from export.model.choices import (
-    DEFAULT_TOP,
-    INPUT_NAME,
-    OutputKind,
-    PreprocessKind,
-)
-from export.model.source import Loaded, Source
+from export.api import ExportConfig, Format, export_source
+from export.model.choices import INPUT_NAME
+from export.model.source import Source
 from keras_resnet.common.command import parse, run
 from keras_resnet.common.errors import InputError
 from keras_resnet.common.files import refuse_existing
 
 if TYPE_CHECKING:
-    import keras
-
     from export.model.signature import Signature
-    from keras_resnet.saving import Card
 
 ENDPOINT = "serving_default"  # where TensorFlow Serving looks
 RECORD = "keras_resnet.json"  # the metadata
 CONTENT = {"saved_model.pb", "fingerprint.pb", "variables", "assets", RECORD}
 
 
-def export_savedmodel(
-    model: "keras.Model",
-    path: str | os.PathLike,
-    *,
-    output: OutputKind = "probabilities",
-    top: int = DEFAULT_TOP,
-    preprocess: PreprocessKind = "none",
-    input_size: tuple[int, int] | None = None,
-    batch: int | None = None,
-    verify: bool = True,
-    tolerance: float | None = None,
-    force: bool = False,
-    verbose: bool = True,
-    card: "Card | None" = None,
-    images: Any = None,
-    origin: dict | None = None,
-) -> dict:
-    """Writes a SavedModel in float32 with one signature, `serving_default`.
-
-    It takes `images` and gives outputs named as `make_signature` says. The folder's
-    `keras_resnet.json` holds the metadata: architecture, origin, input, outputs,
-    labels, preprocessing, precision, versions, parameters and the parity.
-
-    Args:
-        model, card, images, origin: as `export.api.export` takes them.
-        path: of the folder.
-        output, top, preprocess, input_size, batch, verify, tolerance, force, verbose:
-            the fields of `export.api.ExportConfig`, where each is described.
-
-    Returns:
-        The metadata.
-
-    Raises:
-        InputError: an argument cannot be used, or the folder cannot be written.
-        ParityError: the folder's signature differs from the model. What stood at
-            `path` is as it was.
-    """
-    config = ExportConfig(
-        output=output,
-        top=top,
-        preprocess=preprocess,
-        input_size=input_size,
-        batch=batch,
-        verify=verify,
-        tolerance=tolerance,
-        force=force,
-        verbose=verbose,
-    )
-    loaded = Loaded(model, input_size, images, origin, card)
-    return run_export(SavedModel, path, config, lambda: loaded)
-
-
 class SavedModel(Format):
-    """A folder in float32 that TensorFlow alone loads and serves."""
+    """A folder with one signature, `serving_default`, and the metadata."""
 
     suffix = ""
 

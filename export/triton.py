@@ -8,10 +8,8 @@ writes `models/resnet20/`: `config.pbtxt`, `labels.txt`, and a copy of the file 
 tried on a server.
 """
 
-import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -24,40 +22,41 @@ from keras_resnet.common.command import parse, run
 from keras_resnet.common.errors import InputError
 from keras_resnet.common.files import write_beside
 from keras_resnet.common.fingerprint import sha256
+from keras_resnet.common.numbers import check_whole
 
 CONFIG, VERSION, MODEL = "config.pbtxt", "1", "model.onnx"
 OPEN_SIDE = 64  # tried where nothing says how large images will be
 
 
 def make_repository(
-    path: str | os.PathLike,
-    out: str | os.PathLike,
+    path: Positional[Path],
+    out: Path,
     *,
     name: str | None = None,
     max_batch: int | None = None,
-    preferred_batch_sizes: Sequence[int] = (),
+    preferred_batch_sizes: tuple[int, ...] = (),
     queue_delay: int = 100,
     instances: int = 1,
-    device: str = "auto",
-    accelerator: str = "none",
+    device: Literal["auto", "gpu", "cpu"] = "auto",
+    accelerator: Literal["none", "cuda", "tensorrt", "openvino"] = "none",
     force: bool = False,
 ) -> Path:
     """Puts an ONNX file into a model repository, and runs the copy in onnxruntime.
 
     Args:
-        path: of the file; any ONNX file of one input with images.
-        out: the repository, which may hold other models.
-        name: of the model there; None takes the file's.
-        max_batch: the largest batch that Triton may make; None for 32. Not for a file
+        path: The file: any .onnx file of one input with images.
+        out: The repository, which may hold other models; the model becomes a folder.
+        name: Name of the model there. Default: the file's.
+        max_batch: The largest batch that Triton may make. Default: 32. Not for a file
             of a fixed batch, which Triton serves in requests of that very batch.
-        preferred_batch_sizes: that Triton should strive for; NVIDIA advises to name
-            some for TensorRT's profiles alone.
-        queue_delay: microseconds that a request may wait for others to share a batch.
-        instances: of the model, on each GPU or on the CPU.
-        device: "auto" (GPUs if there are, else the CPU), "gpu" or "cpu".
-        accelerator: of onnxruntime in Triton: "none"; "cuda" turns TF32 off;
-            "tensorrt", with one profile for all batches; "openvino".
-        force: replace a model of that name that this command made.
+        preferred_batch_sizes: Batches that Triton should strive for; NVIDIA advises to
+            name some for TensorRT's profiles only.
+        queue_delay: Microseconds that a request may wait for others to share a batch.
+        instances: Number of instances of the model, on each GPU or on the CPU.
+        device: Where they run: "auto" takes GPUs if there are, else the CPU.
+        accelerator: onnxruntime's accelerator in Triton: "cuda" turns TF32 off;
+            "tensorrt" has one profile for all batches.
+        force: Replace a model of that name that this command wrote.
 
     Returns:
         The model's folder.
@@ -70,7 +69,12 @@ def make_repository(
     proto = read(path)
     folder = Path(out) / _checked_name(path.stem if name is None else name)
     _refuse_foreign(folder)
-    _refuse_numbers(max_batch, preferred_batch_sizes, queue_delay, instances)
+    largest = MAX_BATCH if max_batch is None else max_batch
+    check_whole("max_batch", largest)
+    check_whole("instances", instances)
+    check_whole("queue_delay", queue_delay, minimum=0)
+    for size in preferred_batch_sizes:
+        check_whole("preferred_batch_sizes", size, maximum=largest)
     served = Served(path, proto, read_metadata(proto, path), max_batch)
     group = {"count": instances, "kind": Word(f"KIND_{device.upper()}")}
     batching = {
@@ -91,7 +95,7 @@ def make_repository(
         (part / VERSION).mkdir(parents=True)
         (part / CONFIG).write_text("".join(text(config)))
         if served.labels:
-            (part / LABELS).write_text("".join(f"{one}\n" for one in served.labels))
+            (part / LABELS).write_text("".join(f"{name}\n" for name in served.labels))
         _copy(path, beside(proto), part / VERSION)
         _try(part / VERSION / MODEL, served)
     return folder
@@ -101,7 +105,8 @@ def _copy(path: Path, data: list[str], folder: Path) -> None:
     """Copies a file and its data, and makes sure of the bytes."""
     if MODEL in data:
         raise InputError(f"{path}: its data is called {MODEL}, as Triton calls models.")
-    for source, name in ((path, MODEL), *((path.parent / one, one) for one in data)):
+    copies = {MODEL: path} | {name: path.parent / name for name in data}
+    for name, source in copies.items():
         copy = folder / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, copy)
@@ -127,9 +132,9 @@ def _checked_name(name: str) -> str:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Spares what this command did not write, --force or not."""
+    """Refuses to replace what this command did not write, with --force as well."""
     if folder.is_dir():
-        foreign = {one.name for one in folder.iterdir()} - {CONFIG, LABELS, VERSION}
+        foreign = {file.name for file in folder.iterdir()} - {CONFIG, LABELS, VERSION}
         if foreign:
             raise InputError(
                 f"{folder} holds {min(foreign)}, which this command did not write: "
@@ -137,49 +142,8 @@ def _refuse_foreign(folder: Path) -> None:
             )
 
 
-def _refuse_numbers(max_batch, preferred, queue_delay, instances) -> None:
-    largest = MAX_BATCH if max_batch is None else max_batch
-    if min(largest, instances) < 1 or queue_delay < 0:
-        raise InputError(
-            f"max_batch={max_batch}, instances={instances}, queue_delay={queue_delay}: "
-            "numbers from 1, and from 0 for the delay, are accepted."
-        )
-    if preferred and not 1 <= min(preferred) <= max(preferred) <= largest:
-        raise InputError(
-            f"preferred_batch_sizes={' '.join(map(str, preferred))}: numbers from 1 to "
-            f"max_batch={largest} are accepted."
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class TritonFlags:
-    """Puts an ONNX file into a model repository of Triton Inference Server."""
-
-    file: Positional[Path]
-    """An .onnx file."""
-    out: Path
-    """The repository; the model becomes a folder in it."""
-    name: str | None = None
-    """Of the model. Default: the file's."""
-    max_batch: int | None = None
-    """The largest batch that Triton may make; 32 for a file of any batch."""
-    preferred_batch_sizes: tuple[int, ...] = ()
-    """That Triton should strive for; of use with TensorRT's profiles."""
-    queue_delay: int = 100
-    """Microseconds that a request may wait for others to share a batch."""
-    instances: int = 1
-    """Of the model, on each GPU or on the CPU."""
-    device: Literal["auto", "gpu", "cpu"] = "auto"
-    """Where the instances run; auto takes GPUs if there are."""
-    accelerator: Literal["none", "cuda", "tensorrt", "openvino"] = "none"
-    """Of onnxruntime in Triton. cuda: without TF32."""
-    force: bool = False
-    """Replace the model's folder."""
-
-
 def main(args: Sequence[str] | None = None) -> None:
-    flags = vars(parse(TritonFlags, args, prog="python -m export.triton"))
-    folder = make_repository(flags.pop("file"), **flags)
+    folder = parse(make_repository, args, prog="python -m export.triton")
     print(f"{folder}: runs in onnxruntime")
 
 

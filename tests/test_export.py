@@ -20,12 +20,11 @@ from keras import layers
 from onnx import numpy_helper
 
 import keras_resnet
-from export import onnx, savedmodel
+from export import ExportConfig, export, onnx, savedmodel
 from export.model.signature import make_signature
 from export.model.source import randomize_normalization
 from export.parity.images import as_input
 from export.runtime import Session
-from export.savedmodel import export_savedmodel
 from keras_resnet.architectures import get_architecture
 from keras_resnet.common import files
 from keras_resnet.common.errors import InputError, ParityError
@@ -87,9 +86,8 @@ def run_folder(tmp_path):
 def test_tensorflow_alone_serves_the_folder(tmp_path):
     model = build()
     card = Card(keras_resnet.get_architecture("resnet8"), preprocessing=PREPROCESSING)
-    metadata = export_savedmodel(
-        model, tmp_path / "model", card=card, preprocess="normalize", verbose=False
-    )
+    config = ExportConfig(preprocess="normalize", verbose=False)
+    metadata = export(model, tmp_path / "model", config, card=card)
     random_images = pixels()
     np.save(tmp_path / "images.npy", random_images)
     subprocess.run([sys.executable, "-c", ALONE], cwd=tmp_path, check=True)
@@ -108,7 +106,7 @@ def test_savedmodel_gives_logits(batch, tmp_path, random_images):
     import tensorflow as tf
 
     model = build(classifier_activation="softmax", input_shape=(None, None, 3))
-    export_savedmodel(model, tmp_path / "model", output="logits", verbose=False)
+    export(model, tmp_path / "model", ExportConfig(output="logits", verbose=False))
     loaded = tf.saved_model.load(tmp_path / "model")
     serve = loaded.signatures["serving_default"]
     images = random_images(*SIZE, 3, batch=batch)
@@ -400,7 +398,7 @@ def models_that_cannot_be_served():
 def test_models_that_cannot_be_served(tmp_path):
     for model, message in models_that_cannot_be_served().items():
         with pytest.raises(InputError, match=message):
-            export_savedmodel(model, tmp_path / "model", verbose=False)
+            export(model, tmp_path / "model", ExportConfig(verbose=False))
     assert not list(tmp_path.iterdir())
 
 
@@ -436,9 +434,8 @@ def test_a_failed_verification_keeps_the_earlier_folder(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "saved_model.pb").write_text("")
     with pytest.raises(ParityError, match="differs from the model"):
-        export_savedmodel(
-            build(), tmp_path / "model", tolerance=1e-12, force=True, verbose=False
-        )
+        config = ExportConfig(tolerance=1e-12, force=True, verbose=False)
+        export(build(), tmp_path / "model", config)
     assert [one.name for one in tmp_path.rglob("*")] == ["model", "saved_model.pb"]
 
 

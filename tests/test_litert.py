@@ -9,7 +9,8 @@ import pytest
 from conftest import randomize, tiny
 
 import keras_resnet
-from export.litert import LiteRT, export_litert, main
+from export import ExportConfig, export
+from export.litert import LiteRT, main
 from keras_resnet.common.errors import InputError, ParityError
 from keras_resnet.images.preprocessing import Preprocessing
 from keras_resnet.saving import Card, save_model
@@ -59,7 +60,8 @@ def pixels(*shape, seed=0):
 def test_every_family_is_verified(name, tmp_path, random_images):
     model = build(name)
     path = tmp_path / "model.tflite"
-    metadata = export_litert(model, path, card=card(), output="logits", verbose=False)
+    config = ExportConfig(output="logits", verbose=False)
+    metadata = export(model, path, config, card=card())
     beside = (tmp_path / "model.tflite.json").read_text()
     assert beside == json.dumps(metadata, indent=2) + "\n"
     assert metadata["parity"]["max_rel"] < 1e-5
@@ -76,8 +78,8 @@ def test_every_family_is_verified(name, tmp_path, random_images):
 
 def test_images_of_any_size_become_the_best_classes(tmp_path):
     model, path = build(), tmp_path / "model.tflite"
-    options = {"output": "top_k", "top": 3, "preprocess": "full", "card": card()}
-    export_litert(model, path, verbose=False, **options)
+    config = ExportConfig(output="top_k", top=3, preprocess="full", verbose=False)
+    export(model, path, config, card=card())
     serve, operators = interpret(path)
     assert not [one for one in operators if one.startswith("Flex")]
     image = pixels(1, 50, 41, 3)
@@ -108,17 +110,16 @@ def test_a_failed_verification_leaves_what_was_there(tmp_path, monkeypatch):
     path = tmp_path / "model.tflite"
     for one in (path, tmp_path / "model.tflite.json"):
         one.write_text("before")
-    convert = LiteRT.convert
+    write = LiteRT.write
 
-    def convert_another(artifact):
+    def write_another(artifact, path, metadata):
         randomize(artifact.signature.model, seed=1)
-        metadata = convert(artifact)
+        write(artifact, path, metadata)
         randomize(artifact.signature.model, seed=0)
-        return metadata
 
-    monkeypatch.setattr(LiteRT, "convert", convert_another)
+    monkeypatch.setattr(LiteRT, "write", write_another)
     with pytest.raises(ParityError, match="differs from the model"):
-        export_litert(build(), path, force=True, verbose=False)
+        export(build(), path, ExportConfig(force=True, verbose=False))
     assert [one.read_text() for one in sorted(tmp_path.iterdir())] == ["before"] * 2
 
 
@@ -127,11 +128,11 @@ def test_what_litert_lacks_is_named_in_one_line(tmp_path):
     inner = keras.layers.Flatten()(keras.ops.fft2((entry, entry))[0])
     model = keras.Model(entry, keras.layers.Dense(7)(inner))
     with pytest.raises(InputError, match="has no LiteRT form") as caught:
-        export_litert(model, tmp_path / "model.tflite", verbose=False)
+        export(model, tmp_path / "model.tflite", ExportConfig(verbose=False))
     assert len(str(caught.value)) < 500
     assert not list(tmp_path.iterdir())
 
 
 def test_names_are_checked(tmp_path):
     with pytest.raises(InputError, match=r"ends in \.tflite"):
-        export_litert(build(), tmp_path / "model.onnx")
+        main(["resnet8", "--out", str(tmp_path / "model.onnx")])

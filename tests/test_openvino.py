@@ -8,7 +8,8 @@ import pytest
 from conftest import randomize, tiny
 
 import keras_resnet
-from export.openvino import OpenVINO, export_openvino, main
+from export import ExportConfig, export
+from export.openvino import OpenVINO, main
 from export.parity.verify import TOLERANCES
 from keras_resnet.common.errors import InputError, MissingPackageError, ParityError
 from keras_resnet.images.preprocessing import Preprocessing
@@ -50,7 +51,8 @@ def read(path):
 )
 def test_every_family_is_verified(name, tmp_path, random_images):
     model, path = build(name), tmp_path / "model.xml"
-    metadata = export_openvino(model, path, card=card(), output="logits", verbose=False)
+    config = ExportConfig(output="logits", verbose=False)
+    metadata = export(model, path, config, card=card())
     assert sorted(one.name for one in tmp_path.iterdir()) == ["model.bin", "model.xml"]
     assert metadata["parity"]["max_rel"] < 1e-5
     read_back, compiled = read(path)
@@ -65,8 +67,8 @@ def test_every_family_is_verified(name, tmp_path, random_images):
 
 def test_images_of_any_size_become_the_best_classes(tmp_path):
     model, path = build(), tmp_path / "model.xml"
-    options = {"output": "top_k", "top": 3, "preprocess": "full", "card": card()}
-    export_openvino(model, path, verbose=False, **options)
+    config = ExportConfig(output="top_k", top=3, preprocess="full", verbose=False)
+    export(model, path, config, card=card())
     generator = np.random.default_rng(0)
     image = generator.integers(0, 256, (1, 50, 41, 3), dtype=np.uint8)
     found = read(path)[1]({"images": image})
@@ -109,16 +111,16 @@ def test_a_failed_verification_leaves_what_was_there(tmp_path, monkeypatch):
 
     monkeypatch.setattr(OpenVINO, "convert", convert_another)
     with pytest.raises(ParityError, match="differs from the model"):
-        export_openvino(build(), path, force=True, verbose=False)
+        export(build(), path, ExportConfig(force=True, verbose=False))
     assert [one.read_text() for one in sorted(tmp_path.iterdir())] == ["before"] * 2
 
 
 def test_what_stands_there_is_refused_before_the_work(tmp_path, monkeypatch):
     (tmp_path / "model.bin").write_text("weights of another")
     with pytest.raises(InputError, match=r"model\.bin exists already"):
-        export_openvino(None, tmp_path / "model.xml")
+        export(None, tmp_path / "model.xml")
     with pytest.raises(InputError, match=r"ends in \.xml"):
-        export_openvino(None, tmp_path / "model.onnx")
+        main(["resnet8", "--out", str(tmp_path / "model.onnx")])
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match="openvino is not installed"):
-        export_openvino(None, tmp_path / "other.xml")
+        export(None, tmp_path / "other.xml")

@@ -242,7 +242,7 @@ def test_what_stands_there_is_spared(tmp_path):
         ({"max_batch": 0}, "max_batch=0"),
         ({"instances": 0}, "instances=0"),
         ({"queue_delay": -1}, "queue_delay=-1"),
-        ({"preferred_batch_sizes": (8, 64)}, "preferred_batch_sizes=8 64"),
+        ({"preferred_batch_sizes": (8, 64)}, "preferred_batch_sizes=64"),
     ],
 )
 def test_numbers_and_names_are_checked(tmp_path, options, message):
