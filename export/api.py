@@ -10,7 +10,7 @@ row in `FORMATS`.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -30,9 +30,9 @@ from keras_resnet.common.numbers import check_number
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
 
     from export.model.signature import Signature
+    from export.parity.images import Images
     from export.parity.verify import Run
     from keras_resnet.saving import Card
 
@@ -101,7 +101,7 @@ class Format:
         self,
         signature: "Signature",
         config: Any,
-        images: "Sequence[np.ndarray] | None" = None,
+        images: "Images | None" = None,
     ):
         self.signature, self.config, self.images = signature, config, images
         self.precision = "float32"
@@ -201,16 +201,16 @@ def export(
         )
     module, _, name = FORMATS[path.suffix].rpartition(".")
     format_class = getattr(import_module(module), name)
-    config = config or ExportConfig()
-    if not isinstance(config, format_class.config_class):
-        if type(config) is not ExportConfig:
+    options = ExportConfig() if config is None else config
+    if not isinstance(options, format_class.config_class):
+        if type(options) is not ExportConfig:
             raise InputError(
-                f"config={type(config).__name__}: {path.suffix or 'a folder'} takes "
+                f"config={type(options).__name__}: {path.suffix or 'a folder'} takes "
                 f"{format_class.config_class.__name__} or ExportConfig."
             )
-        config = format_class.config_class(**vars(config))
-    loaded = Loaded(model, config.input_size, images, origin, card)
-    return run_export(format_class, path, config, lambda: loaded)
+        options = format_class.config_class(**vars(options))
+    loaded = Loaded(model, options.input_size, images, origin, card)
+    return run_export(format_class, path, options, lambda: loaded)
 
 
 def export_source(

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from keras_resnet.saving import Card
 
 
+Precision = Literal["float32", "float16", "int8", "int8-tensorrt", "int8-weights"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class OnnxConfig(Plan, ExportConfig):
     """What can be asked of an ONNX file: also a lower precision, and the images to
@@ -42,9 +45,7 @@ class OnnxConfig(Plan, ExportConfig):
     external_data: bool = False
     """Write the weights into <path>.<digest>.data beside the file; from 2 GB on it is
     done in any case."""
-    precision: Literal[
-        "float32", "float16", "int8", "int8-tensorrt", "int8-weights"
-    ] = "float32"
+    precision: Precision = "float32"
     """Of the weights and of the arithmetic; int8 is for CPUs, int8-tensorrt for
     TensorRT, int8-weights keeps the arithmetic in float32."""
 
@@ -72,7 +73,7 @@ def export_onnx(
     opset: int = 17,
     layout: Literal["nhwc", "nchw"] = "nhwc",
     external_data: bool = False,
-    precision: str = "float32",
+    precision: Precision = "float32",
     calibrate: str | None = None,
     calibration_images: int = 256,
     calibration_method: str = "percentile",

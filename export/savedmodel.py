@@ -16,7 +16,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from export.api import ExportConfig, Format, export_source
 from export.model.choices import INPUT_NAME
@@ -81,7 +81,7 @@ def write_archive(signature: "Signature", folder: Path) -> None:
     import keras
     import tensorflow as tf
 
-    archive = keras.export.ExportArchive()
+    archive: Any = keras.export.ExportArchive()  # it depends on the backend
     archive.track(signature.model)
     archive.add_endpoint(
         ENDPOINT,

@@ -84,7 +84,8 @@ class Served:
         """Fields of an execution accelerator, or none."""
         if accelerator == "none":
             return {}
-        device, entry = "gpu", {"name": accelerator}
+        entry: dict[str, Any] = {"name": accelerator}
+        device = "gpu"
         if accelerator == "openvino":
             device = "cpu"
         else:
@@ -169,5 +170,6 @@ def text(fields: dict[str, Any], indent: str = "") -> Iterator[str]:
                 yield f"{indent}}}\n"
                 continue
             if isinstance(one, str) and not isinstance(one, Word):
-                one = f'"{CEscape(one, as_utf8=True)}"'
+                # Its stub says bytes; it takes both.
+                one = f'"{CEscape(one, as_utf8=True)}"'  # pyright: ignore
             yield f"{indent}{key}: {one}\n"

@@ -525,7 +525,7 @@ def test_a_network_of_ones_own(precision, dtype, photos, tmp_path, capsys):
         assert assumed == (
             {"mean": mean, "std": (0.229, 0.224, 0.225)} if told else None
         )
-        images, _ = next(iter(images_of(plan, make_signature(net))[0]))
+        images, _ = next(iter(images_of(Plan(**options), make_signature(net))[0]))
         assert (images.max() > 10) != told
 
 

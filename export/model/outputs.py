@@ -67,7 +67,8 @@ def compute_outputs(tensors: dict[str, Any], output: str, top: int) -> dict[str,
     probabilities = ops.softmax(tensors["logits"])
     if output == "probabilities":
         return {output: probabilities}
-    scores, classes = ops.top_k(probabilities, top)
+    best: Any = ops.top_k(probabilities, top)
+    scores, classes = best
     return {"scores": scores, "classes": ops.cast(classes, "int64")}
 
 
@@ -76,7 +77,7 @@ def _features(model: keras.Model) -> dict[str, Any]:
     if card_of(model):
         maps = feature_maps(model)
         return {name: tensor for name, tensor in maps.items() if name != "C1"}
-    maps = {}
+    maps: dict[str, Any] = {}
     for layer in model.layers:  # a stage's last block replaces those before it
         if match := APPLICATIONS_BLOCK.fullmatch(layer.name):
             maps[f"C{match[1]}"] = layer.output

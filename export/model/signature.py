@@ -55,7 +55,7 @@ class Signature:
     output: str
     outputs: tuple[Output, ...]
     top: int
-    shape: tuple[int | None, ...]
+    shape: tuple[int | None, int | None, int | None, int]
     dtype: str
     preprocessing: Preprocessing | None
     preprocess: str
@@ -80,17 +80,17 @@ class Signature:
         return self._serve(images, call)
 
     def _serve(self, images, call: Callable) -> dict[str, Any]:
-        if self.preprocess == "full":
+        if self.preprocessing and self.preprocess == "full":
             images = self.preprocessing(images)
-        elif self.preprocess == "normalize":
+        elif self.preprocessing and self.preprocess == "normalize":
             images = self.preprocessing.normalize(images)
         return compute_outputs(call(images), self.output, self.top)
 
     @property
     def sides(self) -> tuple[int, int]:
         """Height and width of the network's images; usual ones where they are open."""
-        known = self.preprocessing.size if self.preprocessing else OPEN_SIZE
-        return tuple(a or b for a, b in zip(self.shape[1:3], known, strict=True))
+        height, width = self.preprocessing.size if self.preprocessing else OPEN_SIZE
+        return self.shape[1] or height, self.shape[2] or width
 
     @property
     def takes_levels(self) -> bool:
@@ -113,16 +113,12 @@ class Signature:
             "dtype": self.dtype,
             "layout": layout,
         }
-        labels = (
-            self.card.labels if self.card and self.output in CLASSIFIER_OUTPUTS else ()
-        )
+        card, classifies = self.card, self.output in CLASSIFIER_OUTPUTS
         return {
-            "architecture": (
-                self.card.architecture.name if self.card else self.model.name
-            ),
+            "architecture": card.architecture.name if card else self.model.name,
             "input": entry,
             "outputs": [asdict(output) for output in self.outputs],
-            "labels": list(labels),
+            "labels": list(card.labels) if card and classifies else [],
             "preprocessing": self.preprocessing and self.preprocessing.to_json(),
             "preprocess": self.preprocess,
             "precision": PRECISION,
@@ -176,31 +172,34 @@ def make_signature(
     preprocessing = card.preprocessing if card else None
     if preprocess != "none" and preprocessing is None:
         raise InputError(
-            f"preprocess={preprocess!r}: nothing says what the weights expect of a "
+            f"preprocess={preprocess!r}: nothing says what the weights expect of an "
             "image; published weights, or a .keras file whose card holds its "
             "preprocessing, are needed."
         )
-    _check(model, output, top)
-    channels = model.input_shape[-1]
+    _check_model(model, output, top)
+    _, *sides, channels = model.input_shape
     fitting = (channels,) if preprocess == "full" else (1, channels)
     if preprocessing and len(preprocessing.mean) not in fitting:
         raise InputError(
             f"model {model.name!r} takes {channels} channels, and its card's "
             f"preprocessing is for {len(preprocessing.mean)}."
         )
-    if preprocess == "full" and input_size is None:
-        own = model.input_shape[1:3]
-        input_size = preprocessing.size if None in own else own
-    size = _size(model, input_size)
-    if preprocessing and None not in size:
-        preprocessing = replace(preprocessing, size=size)
+    if preprocessing and preprocess == "full" and input_size is None:
+        input_size = preprocessing.size if None in sides else tuple(sides)
+    if input_size is not None:
+        _check_input_size(model, input_size)
+    height, width = input_size or sides
+    if preprocessing and height and width:
+        preprocessing = replace(preprocessing, size=(height, width))
+    if preprocess == "full":
+        height = width = None
     cut = cut_model(_in_float32(model, card), output)
     return Signature(
         model=cut,
         output=output,
         outputs=outputs_of(cut, output),
         top=top,
-        shape=(batch, *((None, None) if preprocess == "full" else size), channels),
+        shape=(batch, height, width, channels),
         dtype=model.inputs[0].dtype if preprocess == "none" else "uint8",
         preprocessing=preprocessing,
         preprocess=preprocess,
@@ -208,7 +207,7 @@ def make_signature(
     )
 
 
-def _check(model, output: str, top: int) -> None:
+def _check_model(model, output: str, top: int) -> None:
     name = getattr(model, "name", type(model).__name__)
     if not getattr(model, "inputs", None):
         raise InputError(f"model {name!r}: a functional or sequential one is needed.")
@@ -236,26 +235,20 @@ def _check(model, output: str, top: int) -> None:
             )
 
 
-def _size(model, wanted: tuple[int, int] | None) -> tuple[int | None, int | None]:
-    """Height and width of the network's input."""
-    own = tuple(model.input_shape[1:3])
-    if wanted is None:
-        return own
-    if min(wanted) < 1:
-        raise InputError(f"input_size={wanted[0]}x{wanted[1]}: 1 or more is needed.")
-    if any(mine not in (None, side) for mine, side in zip(own, wanted, strict=True)):
-        raise InputError(
-            f"input_size={wanted[0]}x{wanted[1]}: model {model.name!r} takes "
-            f"{own[0]}x{own[1]} only."
-        )
+def _check_input_size(model: keras.Model, size: tuple[int, int]) -> None:
+    """Refuses a height and width that the model cannot take."""
+    name = f"input_size={size[0]}x{size[1]}"
+    if min(size) < 1:
+        raise InputError(f"{name}: 1 or more is needed.")
+    height, width = model.input_shape[1:3]
+    if height not in (None, size[0]) or width not in (None, size[1]):
+        raise InputError(f"{name}: model {model.name!r} takes {height}x{width} only.")
     try:
-        model.compute_output_shape((None, *wanted, model.input_shape[-1]))
+        model.compute_output_shape((None, *size, model.input_shape[-1]))
     except ValueError as error:
         raise InputError(
-            f"input_size={wanted[0]}x{wanted[1]} is too small for model "
-            f"{model.name!r}: {error}"
+            f"{name} is too small for model {model.name!r}: {error}"
         ) from error
-    return tuple(wanted)
 
 
 def _in_float32(model: keras.Model, card: Card | None) -> keras.Model:

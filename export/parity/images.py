@@ -23,10 +23,13 @@ OTHER_SIZE = (81, 67)  # verified as well where the model takes any size
 WHITE = 3.0  # where nothing says how 255 is normalized; ImageNet's white is 2.6
 SEED = 0
 
+# Of one size (N, height, width, channels), or a list of any sizes.
+Images = np.ndarray | Sequence[np.ndarray]
+
 
 def real_images(
     images: np.ndarray | str | os.PathLike | None, signature: "Signature"
-) -> Sequence[np.ndarray] | None:
+) -> Images | None:
     """The user's images, uint8 (N, height, width, channels).
 
     Args:
@@ -83,7 +86,7 @@ def _read_npz(path: Path) -> np.ndarray:
         ) from error
 
 
-def _read_folder(folder: Path, signature: "Signature") -> Sequence[np.ndarray]:
+def _read_folder(folder: Path, signature: "Signature") -> Images:
     from keras_resnet.images.preprocessing import Preprocessing
 
     channels = signature.shape[-1]
@@ -99,7 +102,7 @@ def _read_folder(folder: Path, signature: "Signature") -> Sequence[np.ndarray]:
 
 
 def verification_images(
-    signature: "Signature", real: Sequence[np.ndarray] | None = None
+    signature: "Signature", real: Images | None = None
 ) -> dict[str, list[np.ndarray]]:
     """Batches of images as the signature's input, by the name of the set.
 
@@ -127,7 +130,7 @@ def verification_images(
         sets[f"noise {size[0]}x{size[1]}"] = [_noise(signature, size)]
     shape = (*first, signature.shape[-1])
     generator = np.random.default_rng(SEED + 1)
-    extremes = {"zeros": np.zeros((1, *shape))}
+    extremes: dict[str, np.ndarray] = {"zeros": np.zeros((1, *shape))}
     white = np.full((1, *shape), 255, "uint8")
     if signature.takes_levels:
         extremes["largest"] = white
@@ -148,14 +151,13 @@ def verification_images(
 
 def sizes(signature: "Signature") -> list[tuple[int, int]]:
     """Heights and widths to verify at: two where the signature leaves them open."""
-    if signature.preprocess == "full":  # one that shrinks and one that grows
-        height, width = signature.preprocessing.size
+    if signature.preprocessing and signature.preprocess == "full":
+        height, width = signature.preprocessing.size  # one shrinks and one grows
         return [(2 * height + 1, 3 * width // 2 + 2), (height // 2 + 1, width)]
-    fixed = signature.shape[1:3]
-    if None not in fixed:
-        return [fixed]
-    other = tuple(a or b for a, b in zip(fixed, OTHER_SIZE, strict=True))
-    return [signature.sides, other]
+    _, height, width, _ = signature.shape
+    if height and width:
+        return [(height, width)]
+    return [signature.sides, (height or OTHER_SIZE[0], width or OTHER_SIZE[1])]
 
 
 def as_input(signature: "Signature", images: np.ndarray) -> np.ndarray:
@@ -178,7 +180,7 @@ def _noise(signature: "Signature", size: tuple[int, int]) -> np.ndarray:
     return generator.normal(size=shape).astype(signature.dtype)
 
 
-def _batches(images: Sequence[np.ndarray]) -> list[np.ndarray]:
+def _batches(images: Images) -> list[np.ndarray]:
     if isinstance(images, np.ndarray):
         return [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
     return [image[None] for image in images]

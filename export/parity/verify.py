@@ -9,14 +9,14 @@ tolerance of its own; the formats share them.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from export.parity.compare import Differences, log_probability, log_softmax
-from export.parity.images import verification_images
+from export.parity.images import Images, verification_images
 from keras_resnet.common.errors import InputError, ParityError
 from keras_resnet.common.numbers import check_choice, check_number
 
@@ -141,7 +141,7 @@ class Parity:
         """The figures of all sets that were checked, each at its worst."""
         checked = [self.sets[name] for name in self.checked]
 
-        def worst(name, choose):
+        def worst(name: str, choose: Callable) -> Any:
             values = [getattr(figures, name) for figures in checked]
             return choose((v for v in values if v is not None), default=None)
 
@@ -170,7 +170,7 @@ class Parity:
 def verify(
     signature: "Signature",
     run: Run,
-    real: Sequence[np.ndarray] | None = None,
+    real: Images | None = None,
     *,
     precision: str = "float32",
     tolerance: float | None = None,
