@@ -17,12 +17,12 @@ import numpy as np
 from tyro.conf import Positional
 
 from export.graph.reading import beside, read, read_metadata
-from export.triton_config import LABELS, MAX_BATCH, Served, Word, text
+from export.triton_config import DEFAULT_MAX_BATCH, LABELS, Served, Word, text
 from keras_resnet.common.command import parse, run
 from keras_resnet.common.errors import InputError
 from keras_resnet.common.files import write_beside
 from keras_resnet.common.fingerprint import sha256
-from keras_resnet.common.numbers import check_whole
+from keras_resnet.common.numbers import check_choice, check_whole
 
 CONFIG, VERSION, MODEL = "config.pbtxt", "1", "model.onnx"
 OPEN_SIDE = 64  # tried where nothing says how large images will be
@@ -69,9 +69,11 @@ def make_repository(
     proto = read(path)
     folder = Path(out) / _checked_name(path.stem if name is None else name)
     _refuse_foreign(folder)
-    largest = MAX_BATCH if max_batch is None else max_batch
+    largest = DEFAULT_MAX_BATCH if max_batch is None else max_batch
     check_whole("max_batch", largest)
     check_whole("instances", instances)
+    check_choice("device", device, ("auto", "gpu", "cpu"))
+    check_choice("accelerator", accelerator, ("none", "cuda", "tensorrt", "openvino"))
     check_whole("queue_delay", queue_delay, minimum=0)
     for size in preferred_batch_sizes:
         check_whole("preferred_batch_sizes", size, maximum=largest)

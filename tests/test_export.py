@@ -117,6 +117,38 @@ def test_savedmodel_gives_logits(batch, tmp_path, random_images):
     np.testing.assert_allclose(np.asarray(softmax), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["model.onnx", "model"])
+def test_the_suffix_tells_the_format(name, tmp_path, capsys):
+    model = build(input_shape=(None, None, 3))
+    config = ExportConfig(output="logits", input_size=(33, 33), verify=False)
+    metadata = export(model, tmp_path / name, config, origin={"source": "mine"})
+    assert (tmp_path / name).is_file() == name.endswith(".onnx")
+    assert metadata["input"]["shape"] == [None, 33, 33, 3]
+    assert metadata["origin"]["source"] == "mine"
+    printed = capsys.readouterr().out
+    assert re.search(rf"{name}: \d\.\d MB", printed)
+    assert "not verified against the model" in printed
+
+
+def test_suffixes_and_options_of_no_format(tmp_path):
+    with pytest.raises(InputError, match=r"the suffix tells .*\.onnx, \.tflite, \.xml"):
+        export(build(), tmp_path / "model.pb")
+    with pytest.raises(InputError, match=r"config=OnnxConfig: \.tflite takes Export"):
+        export(build(), tmp_path / "model.tflite", onnx.OnnxConfig())
+    for options in ({"tolerance": 0}, {"batch": 0}, {"output": "labels"}):
+        with pytest.raises(InputError, match=next(iter(options))):
+            ExportConfig(**options)
+
+
+def test_importing_the_package_loads_no_library():
+    check = "import export, sys; export.__all__; print(*sys.modules, *dir(export))"
+    words = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {"keras", "tensorflow", "numpy", "onnxruntime"} & {*words}
+    assert {"export", "ExportConfig", "load"} < {*words}
+
+
 @pytest.mark.parametrize("main", COMMANDS)
 def test_a_run_folder_or_its_file_is_verified_on_real_images(main, run_folder, capsys):
     folder, _ = run_folder
