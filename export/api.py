@@ -202,13 +202,13 @@ def export(
     module, _, name = FORMATS[path.suffix].rpartition(".")
     format_class = getattr(import_module(module), name)
     options = ExportConfig() if config is None else config
-    if not isinstance(options, format_class.config_class):
-        if type(options) is not ExportConfig:
-            raise InputError(
-                f"config={type(options).__name__}: {path.suffix or 'a folder'} takes "
-                f"{format_class.config_class.__name__} or ExportConfig."
-            )
+    if type(options) is ExportConfig:
         options = format_class.config_class(**vars(options))
+    if type(options) is not format_class.config_class:
+        raise InputError(
+            f"config={type(options).__name__}: {path.suffix or 'a folder'} takes "
+            f"{format_class.config_class.__name__} or ExportConfig."
+        )
     loaded = Loaded(model, options.input_size, images, origin, card)
     return run_export(format_class, path, options, lambda: loaded)
 

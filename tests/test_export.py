@@ -133,7 +133,9 @@ def test_the_suffix_tells_the_format(name, tmp_path, capsys):
 def test_suffixes_and_options_of_no_format(tmp_path):
     with pytest.raises(InputError, match=r"the suffix tells .*\.onnx, \.tflite, \.xml"):
         export(build(), tmp_path / "model.pb")
-    with pytest.raises(InputError, match=r"config=OnnxConfig: \.tflite takes Export"):
+    with pytest.raises(
+        InputError, match=r"config=OnnxConfig: \.tflite takes ExportConfig"
+    ):
         export(build(), tmp_path / "model.tflite", onnx.OnnxConfig())
     for options in ({"tolerance": 0}, {"batch": 0}, {"output": "labels"}):
         with pytest.raises(InputError, match=next(iter(options))):
