@@ -20,8 +20,16 @@ openvino = pytest.importorskip("openvino")
 SIZE = (33, 35)
 PREPROCESSING = Preprocessing(SIZE, 0.9, "bilinear", (0.1, 0.4, 0.7), (0.2, 0.3, 0.4))
 FAMILIES = (  # one of each mechanism
-    *("resnet50_v2", "resnext50_32x4d", "seresnet18", "ecaresnet26t", "resnetblur18"),
-    *("densenet121", "skresnet18", "resnest14d", "res2net50_26w_4s", "resnetv2_18"),
+    "resnet50_v2",
+    "resnext50_32x4d",
+    "seresnet18",
+    "ecaresnet26t",
+    "resnetblur18",
+    "densenet121",
+    "skresnet18",
+    "resnest14d",
+    "res2net50_26w_4s",
+    "resnetv2_18",
 )
 
 
