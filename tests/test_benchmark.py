@@ -121,7 +121,7 @@ def test_existing_results_are_refused_before_any_work(
 ):
     existing = tmp_path / f"r.{kind}"
     existing.write_text("mine")
-    monkeypatch.setattr("export.benchmark.prepare", None)
+    monkeypatch.setattr("export.benchmark.__main__.prepare", None)
     with pytest.raises(InputError, match="--force"):
         main([str(file), "--out", str(tmp_path / "r"), *QUICK_WORDS])
     assert existing.read_text() == "mine"

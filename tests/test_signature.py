@@ -153,7 +153,9 @@ def test_images_of_any_size_are_prepared_inside_the_file(
     card = replace(build().card, preprocessing=record)
     path = tmp_path / "model.onnx"
     options = {"card": card, "output": "features", "preprocess": "full"}
-    export_onnx(model, path, **options, verbose=False)
+    # Not verified: a level at a tie may be rounded the other way on some processors,
+    # which this network gives as it is. The levels are compared below.
+    export_onnx(model, path, **options, verify=False, verbose=False)
     session = Session(path, "cpu")
     for size in [*ODD, (1, 1), (1, 3000), (480, 641)]:
         images = levels(2, *size, 3)
