@@ -144,7 +144,7 @@ def _write_product(path: Path, form: str) -> None:
     else:
         kind, nodes = TensorProto.UINT8, INTEGER_PRODUCT
         constants = {
-            # Within 7 bits, since processors without VNNI saturate sums of two products.
+            # Within 7 bits: processors without VNNI saturate sums of two products.
             "w8": draw.integers(-63, 64, (SIDE, SIDE)).astype(np.int8),
             "w_zero": np.int8(0),
             "zero": np.uint8(128),
