@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import keras
 
     from export.model.signature import Signature
-    from export.parity.images import Images
+    from export.parity.images import ImageArrays
     from export.parity.verify import Run
     from keras_resnet.saving import Card
 
@@ -101,7 +101,7 @@ class Format:
         self,
         signature: "Signature",
         config: Any,
-        images: "Images | None" = None,
+        images: "ImageArrays | None" = None,
     ):
         self.signature, self.config, self.images = signature, config, images
         self.precision = "float32"

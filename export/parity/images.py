@@ -24,12 +24,12 @@ WHITE = 3.0  # where nothing says how 255 is normalized; ImageNet's white is 2.6
 SEED = 0
 
 # Of one size (N, height, width, channels), or a list of any sizes.
-Images = np.ndarray | Sequence[np.ndarray]
+ImageArrays = np.ndarray | Sequence[np.ndarray]
 
 
 def real_images(
     images: np.ndarray | str | os.PathLike | None, signature: "Signature"
-) -> Images | None:
+) -> ImageArrays | None:
     """The user's images, uint8 (N, height, width, channels).
 
     Args:
@@ -86,7 +86,7 @@ def _read_npz(path: Path) -> np.ndarray:
         ) from error
 
 
-def _read_folder(folder: Path, signature: "Signature") -> Images:
+def _read_folder(folder: Path, signature: "Signature") -> ImageArrays:
     from keras_resnet.images.preprocessing import Preprocessing
 
     channels = signature.shape[-1]
@@ -102,7 +102,7 @@ def _read_folder(folder: Path, signature: "Signature") -> Images:
 
 
 def verification_images(
-    signature: "Signature", real: Images | None = None
+    signature: "Signature", real: ImageArrays | None = None
 ) -> dict[str, list[np.ndarray]]:
     """Batches of images as the signature's input, by the name of the set.
 
@@ -180,7 +180,7 @@ def _noise(signature: "Signature", size: tuple[int, int]) -> np.ndarray:
     return generator.normal(size=shape).astype(signature.dtype)
 
 
-def _batches(images: Images) -> list[np.ndarray]:
+def _batches(images: ImageArrays) -> list[np.ndarray]:
     if isinstance(images, np.ndarray):
         return [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
     return [image[None] for image in images]

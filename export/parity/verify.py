@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from export.parity.compare import Differences, log_probability, log_softmax
-from export.parity.images import Images, verification_images
+from export.parity.images import ImageArrays, verification_images
 from keras_resnet.common.errors import InputError, ParityError
 from keras_resnet.common.numbers import check_choice, check_number
 
@@ -170,7 +170,7 @@ class Parity:
 def verify(
     signature: "Signature",
     run: Run,
-    real: Images | None = None,
+    real: ImageArrays | None = None,
     *,
     precision: str = "float32",
     tolerance: float | None = None,
