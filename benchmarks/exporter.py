@@ -22,10 +22,11 @@ def ours(model, path: Path) -> None:
     """What `export.onnx.export_onnx` does before the proof."""
     from export.graph.convert import convert
     from export.graph.files import save
+    from export.model.metadata import describe
     from export.model.signature import make_signature
 
     signature = make_signature(model, output="logits")
-    save(convert(signature, 17, "nhwc"), signature.describe(), path)
+    save(convert(signature, 17, "nhwc"), describe(signature), path)
 
 
 def theirs(model, path: Path) -> None:

@@ -1,9 +1,12 @@
 """What an artifact says of itself, as far as every format says the same."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
+
+from export.model.choices import CLASSIFIER_OUTPUTS, INPUT_NAME
 
 if TYPE_CHECKING:
     from export.model.signature import Signature
@@ -14,7 +17,7 @@ PACKAGES = ("keras_resnet", "keras", "tensorflow")  # every artifact is made wit
 
 def describe(
     signature: "Signature",
-    origin: dict | None,
+    origin: dict | None = None,
     packages: tuple[str, ...] = (),
     layout: str = "nhwc",
 ) -> dict:
@@ -26,8 +29,25 @@ def describe(
         packages: that it is made with, beside Keras and TensorFlow.
         layout: of its input, "nhwc" or "nchw".
     """
-    return signature.describe(layout) | {
-        "origin": describe_origin(signature.card, origin),
+    shape = list(signature.shape)
+    if layout == "nchw":
+        shape = [shape[axis] for axis in (0, 3, 1, 2)]
+    card, preprocessing = signature.card, signature.preprocessing
+    has_classes = signature.output in CLASSIFIER_OUTPUTS
+    return {
+        "architecture": card.architecture.name if card else signature.model.name,
+        "input": {
+            "name": INPUT_NAME,
+            "shape": shape,
+            "dtype": signature.dtype,
+            "layout": layout,
+        },
+        "outputs": [asdict(output) for output in signature.outputs],
+        "labels": list(card.labels) if card and has_classes else [],
+        "preprocessing": preprocessing and preprocessing.to_json(),
+        "preprocess": signature.preprocess,
+        "precision": "float32",
+        "origin": describe_origin(card, origin),
         "calibration": None,
         "accuracy": None,
         "versions": {name: _version(name) for name in PACKAGES + packages},

@@ -10,19 +10,14 @@ weights.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 
-from export.model.choices import (
-    CLASSIFIER_OUTPUTS,
-    DEFAULT_TOP,
-    INPUT_NAME,
-    check_choices,
-)
+from export.model.choices import CLASSIFIER_OUTPUTS, DEFAULT_TOP, check_choices
 from export.model.outputs import Output, compute_outputs, cut_model, outputs_of
 from keras_resnet.common.errors import InputError
 from keras_resnet.images.preprocessing import Preprocessing
@@ -101,28 +96,6 @@ class Signature:
     def scaling_known(self) -> bool:
         """Whether it is known how values of 0..255 become the input."""
         return self.takes_levels or self.preprocessing is not None
-
-    def describe(self, layout: str = "nhwc") -> dict:
-        """The part of an artifact's metadata that every format shares."""
-        shape = list(self.shape)
-        if layout == "nchw":
-            shape = [shape[i] for i in (0, 3, 1, 2)]
-        entry = {
-            "name": INPUT_NAME,
-            "shape": shape,
-            "dtype": self.dtype,
-            "layout": layout,
-        }
-        card, classifies = self.card, self.output in CLASSIFIER_OUTPUTS
-        return {
-            "architecture": card.architecture.name if card else self.model.name,
-            "input": entry,
-            "outputs": [asdict(output) for output in self.outputs],
-            "labels": list(card.labels) if card and classifies else [],
-            "preprocessing": self.preprocessing and self.preprocessing.to_json(),
-            "preprocess": self.preprocess,
-            "precision": PRECISION,
-        }
 
 
 def make_signature(
