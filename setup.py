@@ -39,6 +39,8 @@ setup(
         "scikit-learn>=1.6",  # the embedded digits
         "tf2onnx>=1.17",  # conversion to ONNX
         "onnx>=1.18",  # checking and annotating ONNX files
+        "onnx-ir>=1.1",  # the graph between conversion and file; streams weights
+        "onnxscript>=0.7.2",  # constant folding and rewrite rules on that graph
         # running ONNX files; the GPU build runs on the CPU as well
         f"onnxruntime-gpu>=1.24; {LINUX_X86}",
         f"onnxruntime>=1.24; {ELSEWHERE}",

@@ -168,6 +168,8 @@ class Onnx(Format):
         return (path.with_name(f"{path.name}.parity.json"),)
 
     def convert(self):
+        import onnx_ir as ir
+
         from export.graph.counts import count
 
         config, signature, verbose = self.config, self.signature, self.config.verbose
@@ -183,25 +185,26 @@ class Onnx(Format):
         }
         if config.precision == "float32":
             if evaluation:
-                metadata["accuracy"] = measure(self.model, config, evaluation, verbose)
+                proto = ir.to_proto(self.model)
+                metadata["accuracy"] = measure(proto, config, evaluation, verbose)
             return metadata
+        proto = ir.to_proto(self.model)
         if config.verify:
-            self._verify_float32()
+            self._verify_float32(serialize(proto))
             self._choose_images(calibration, evaluation)
-        quantized = reduce(self.model, config, calibration, evaluation, verbose)
-        self.model = quantized.proto
+        quantized = reduce(proto, config, calibration, evaluation, verbose)
+        self.model = ir.from_proto(quantized.proto)
         return metadata | {
             "calibration": quantized.calibration,
             "accuracy": quantized.accuracy,
         }
 
-    def _verify_float32(self) -> None:
+    def _verify_float32(self, content: bytes) -> None:
         """Rounding to lower precision could hide what a wrong conversion did."""
         from export.parity.verify import verify
         from export.runtime.session import Session
 
         with step("verifying float32", self.config.verbose):
-            content = serialize(self.model)
             session = Session(content, "cpu", spinning=False, layout=self.layout)
             verify(self.signature, session.outputs, self.images)
 
@@ -246,7 +249,7 @@ class Onnx(Format):
                 part.write_text(json.dumps(metadata["parity"], indent=2) + "\n")
 
     def summary(self):
-        return f", {len(self.model.graph.node)} nodes"
+        return f", {len(self.model.graph)} nodes"
 
 
 @dataclass(frozen=True, kw_only=True)

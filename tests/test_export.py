@@ -14,6 +14,7 @@ from datetime import datetime
 
 import keras
 import numpy as np
+import onnx_ir as ir
 import pytest
 from conftest import randomize
 from keras import layers
@@ -534,9 +535,9 @@ def test_a_lower_precision_is_made_of_a_form_that_is_verified(
     convert = onnx.convert
 
     def convert_wrongly(*arguments):
-        proto = convert(*arguments)
+        proto = ir.to_proto(convert(*arguments))
         flip_a_kernel(proto.graph)
-        return proto
+        return ir.from_proto(proto)
 
     before = path.read_bytes()
     monkeypatch.setattr(onnx, "convert", convert_wrongly)

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from conftest import randomize, tiny
 from onnx import TensorProto, helper, numpy_helper
@@ -43,7 +44,9 @@ def graph_of(name, side=SIDE, **options):
         classifier_activation=None,
     )
     randomize(model)
-    return convert(make_signature(model, output="logits", **options), 17, "nhwc")
+    return ir.to_proto(
+        convert(make_signature(model, output="logits", **options), 17, "nhwc")
+    )
 
 
 @pytest.fixture(scope="module")

@@ -27,14 +27,14 @@ def signature():
 
 
 @pytest.fixture(scope="module")
-def proto(signature):
+def converted(signature):
     return convert(signature, 17, "nhwc")
 
 
-def test_weights_beside_the_file(signature, proto, tmp_path, random_images):
+def test_weights_beside_the_file(signature, converted, tmp_path, random_images):
     inside, beside = tmp_path / "inside.onnx", tmp_path / "beside.onnx"
-    assert save(proto, {"name": "one"}, inside) is None
-    data = save(proto, {"name": "two"}, beside, size_threshold=1)
+    assert save(converted, {"name": "one"}, inside) is None
+    data = save(converted, {"name": "two"}, beside, size_threshold=1)
     assert beside.stat().st_size < data.stat().st_size
     assert weights_beside(beside) == [data]
     assert weights_beside(inside) == []
@@ -102,11 +102,11 @@ def test_files_that_are_not_there(tmp_path):
         ({"length": "many"}, "not all in"),
     ],
 )
-def test_weights_that_cannot_be_had(changes, complaint, proto, tmp_path):
+def test_weights_that_cannot_be_had(changes, complaint, converted, tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     path = folder / "model.onnx"
-    save(proto, {}, path, external_data=True)
+    save(converted, {}, path, external_data=True)
     (tmp_path / "elsewhere.data").write_bytes(bytes(10**6))
     (folder / "link.data").symlink_to(tmp_path / "elsewhere.data")
     light = load(path, weights=False)

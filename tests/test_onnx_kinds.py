@@ -6,6 +6,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import pytest
 from conftest import randomize, tiny
@@ -68,7 +69,7 @@ def test_group_normalization_of_open_sizes(random_images):
     model = build(tiny("resnet50_gn"), input_shape=(None, None, 3))
     randomize(model)
     signature = make_signature(model, output="logits")
-    proto = convert(signature, 17, "nhwc")
+    proto = ir.to_proto(convert(signature, 17, "nhwc"))
     for size in (64, 97), (81, 67):
         images = random_images(*size, 3)
         expected = np.asarray(signature(images)["logits"])
@@ -82,7 +83,7 @@ def test_resizing_turns_no_image(random_images):
     preprocessing = Preprocessing((32, 40), 0.9, "bicubic", (0.4,) * 3, (0.2,) * 3)
     card = replace(model.card, preprocessing=preprocessing)
     signature = make_signature(model, card=card, preprocess="full", output="logits")
-    proto = convert(signature, 17, "nhwc")
+    proto = ir.to_proto(convert(signature, 17, "nhwc"))
     assert [n.op_type for n in proto.graph.node].count("Transpose") == 1
     for size in (77, 50), (20, 41):
         levels = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
@@ -104,7 +105,7 @@ def test_every_opset(name, random_images):
     images = random_images(*signature.shape[1:])
     expected = np.asarray(signature(images)["logits"])
     for opset in OPSETS:
-        proto = convert(signature, opset, "nhwc")
+        proto = ir.to_proto(convert(signature, opset, "nhwc"))
         assert [(one.domain, one.version) for one in proto.opset_import] == [
             ("", opset)
         ]
@@ -134,7 +135,7 @@ def test_padding_before_a_pool_of_negatives(padding, random_images):
     model = negative_before_pool(padding)
     images = -1 - np.abs(random_images(12, 12, 3))
     expected = np.asarray(model(images))
-    proto = convert(make_signature(model, output="logits"), 17, "nhwc")
+    proto = ir.to_proto(convert(make_signature(model, output="logits"), 17, "nhwc"))
     assert np.abs(run(proto, images) - expected).max() < 1e-5
 
     naive = onnx.ModelProto()

@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import pytest
 import tensorflow as tf
@@ -70,7 +71,7 @@ def signature(model):
 
 @pytest.fixture(scope="module")
 def proto(signature):
-    return convert(signature, 17, "nhwc")
+    return ir.to_proto(convert(signature, 17, "nhwc"))
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ def lowered(name, precision, **options):
     architecture = tiny(name)
     net = keras_resnet.build(architecture, classes=7)
     randomize(net)
-    exact = convert(make_signature(net, output="logits"), 17, "nhwc")
+    exact = ir.to_proto(convert(make_signature(net, output="logits"), 17, "nhwc"))
     random_images = noise(*net.input_shape[1:])
     made = lowering(exact, Plan(precision=precision, **options), random_images, False)
     return made.build(NONE), exact, next(iter(random_images))[0]
@@ -251,7 +252,7 @@ def fragile_net(model):
 @pytest.fixture(scope="module")
 def fragile(fragile_net):
     signature = make_signature(fragile_net)
-    return convert(signature, 17, "nhwc"), signature
+    return ir.to_proto(convert(signature, 17, "nhwc")), signature
 
 
 def test_sensitive_layers_are_found_and_kept_in_float(fragile, plan):
@@ -320,7 +321,7 @@ def test_the_fewest_are_spared():
 
 def test_without_classes_accuracy_is_left_out(model, plan):
     signature = make_signature(model, output="embedding")
-    proto = convert(signature, 17, "nhwc")
+    proto = ir.to_proto(convert(signature, 17, "nhwc"))
     assert reduce(proto, signature, plan(precision="int8")).accuracy is None
     with pytest.raises(InputError, match="names no classes"):
         reduce(proto, signature, plan(precision="int8", validate="digits"))
@@ -333,7 +334,7 @@ def test_accuracy_is_not_measured_on_request(proto, signature, plan):
 
 def test_top_k_is_judged_by_its_classes(model, plan):
     signature = make_signature(model, output="top_k", top=3)
-    proto = convert(signature, 17, "nhwc")
+    proto = ir.to_proto(convert(signature, 17, "nhwc"))
     found = reduce(proto, signature, plan(precision="int8")).accuracy
     assert found["float32"]["top1"] > 0.9
     assert found["float32"]["top5"] is None
@@ -341,7 +342,7 @@ def test_top_k_is_judged_by_its_classes(model, plan):
 
 def test_nchw_and_a_fixed_batch(model, plan):
     signature = make_signature(model, batch=4)
-    proto = convert(signature, 17, "nchw")
+    proto = ir.to_proto(convert(signature, 17, "nchw"))
     reduced = reduce(proto, signature, plan(precision="int8", layout="nchw"))
     assert reduced.accuracy["images"] == 355
     assert reduced.accuracy["drop_points"] <= 0.5
@@ -534,7 +535,7 @@ def test_every_opset(opset):
     """Of a net in which normalisation is left, and whose pool is padded."""
     net = keras_resnet.build(tiny("resnet50_v2"), classes=7)
     randomize(net)
-    exact = convert(make_signature(net, output="logits"), opset, "nhwc")
+    exact = ir.to_proto(convert(make_signature(net, output="logits"), opset, "nhwc"))
     random_images = noise(*net.input_shape[1:])
     images = next(iter(random_images))[0]
     expected = runner(exact, "nhwc")(images)["logits"]

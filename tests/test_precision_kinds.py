@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 import tensorflow as tf
 from conftest import randomize, tiny
@@ -30,7 +31,7 @@ LEAST = {"float16": 50, "int8": 20, "int8-tensorrt": 20, "int8-weights": 25}  # 
 def test_every_mechanism_in_every_precision(name):
     model = build(tiny(name), classes=7)
     randomize(model)
-    exact = convert(make_signature(model, output="logits"), 17, "nhwc")
+    exact = ir.to_proto(convert(make_signature(model, output="logits"), 17, "nhwc"))
     generator = np.random.default_rng(0)
     images = generator.normal(size=(16, *model.input_shape[1:])).astype("float32")
     batches = tf.data.Dataset.from_tensors((images, np.zeros(16, int)))

@@ -14,6 +14,7 @@ from keras_resnet.common.errors import InputError
 
 if TYPE_CHECKING:
     import onnx
+    import onnx_ir as ir
 
     from export.model.signature import Signature
 
@@ -40,7 +41,7 @@ def check_opset(opset: int) -> None:
 
 def convert(
     signature: "Signature", opset: int, layout: str, verbose: bool = False
-) -> "onnx.ModelProto":
+) -> "ir.Model":
     """The serving function as a checked ONNX model.
 
     Args:
@@ -52,6 +53,8 @@ def convert(
     Raises:
         InputError: an operator of the model has no ONNX form.
     """
+    import onnx_ir as ir
+
     from export.graph.assembly import assemble
     from export.graph.constants import evaluate
     from export.graph.folding import fold
@@ -75,11 +78,15 @@ def convert(
         nodes = _used(nodes, outputs)
     with step("checking", verbose):
         nodes = _named(nodes, graph, outputs, signature, layout)
-        return assemble(
-            *(signature.model.name, nodes),
-            [_input(signature, graph, layout)],
-            _outputs(signature, graph, ends),
-            *(constants, (made, opset)),
+        return ir.from_proto(
+            assemble(
+                signature.model.name,
+                nodes,
+                [_input(signature, graph, layout)],
+                _outputs(signature, graph, ends),
+                constants,
+                (made, opset),
+            )
         )
 
 

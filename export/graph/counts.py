@@ -16,12 +16,16 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
 from onnx import TensorProto
 
+from export.graph.files import without_weights
 from export.graph.outline import outline_of, shapes_of
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 # Operators that multiply and add: where the weights (or the second matrix) enter.
 CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "FusedConv": 1, "QLinearConv": 3}
@@ -53,12 +57,12 @@ class _Constant:
 
 
 def count(
-    proto: onnx.ModelProto, size: tuple[int, int] | None = None
+    model: "onnx.ModelProto | ir.Model", size: tuple[int, int] | None = None
 ) -> dict[str, Any]:
     """Counts a graph; of any origin, with its weights in the file or beside it.
 
     Args:
-        proto: the model; its weights' values are not read.
+        model: its weights' values are not read.
         size: height and width, where its input leaves them open. The batch counts as 1
             where it is open.
 
@@ -75,6 +79,7 @@ def count(
     Raises:
         InputError: its shapes contradict each other.
     """
+    proto = model if isinstance(model, onnx.ModelProto) else without_weights(model)
     outline = outline_of(proto, size)
     graph = outline.graph
     constants = _constants(proto)

@@ -13,6 +13,7 @@ from keras_resnet.common.errors import InputError
 
 if TYPE_CHECKING:
     import onnx
+    import onnx_ir as ir
 
 # Protocol buffers end at 2 GiB; the graph and the metadata take some of it.
 LARGEST = 2**31 - 2**26  # bytes of weights in the file itself
@@ -21,7 +22,7 @@ SMALL = 1024  # bytes; smaller tensors stay in the file
 
 
 def save(
-    proto: "onnx.ModelProto",
+    model: "ir.Model",
     metadata: dict,
     path: Path,
     external_data: bool = False,
@@ -33,7 +34,7 @@ def save(
     those of another file that a reader may have open.
 
     Args:
-        proto: gets the metadata, and stays whole.
+        model: gets the metadata, and stays whole.
         metadata: written as JSON under the key `keras_resnet`.
         path: of the file.
         external_data: write the weights beside it in any case.
@@ -42,15 +43,27 @@ def save(
     Returns:
         The file of the weights; None where they are in the model's.
     """
-    from onnx import helper
+    import onnx_ir as ir
 
-    helper.set_model_props(proto, {"keras_resnet": json.dumps(metadata)})
-    weights = sum(_size(one) for one in proto.graph.initializer)
-    if not external_data and weights < size_threshold:
-        _write(proto, path)
+    model.metadata_props["keras_resnet"] = json.dumps(metadata)
+    tensors = weights_of(model)
+    if not external_data and sum(one.nbytes for one in tensors) < size_threshold:
+        _write(model, path)
         return None
-    data = path.with_name(f"{path.name}.{_digest(proto)}.data")
-    path.write_bytes(_with_weights_beside(proto, data).SerializeToString())
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.tobytes())
+    data = path.with_name(f"{path.name}.{digest.hexdigest()[:12]}.data")
+    ir.save(
+        model,
+        path,
+        external_data=data.name,
+        size_threshold_bytes=SMALL - 1,
+        alignment=PAGE,
+        align_threshold=0,
+    )
+    with data.open("rb") as file:
+        os.fsync(file.fileno())
     return data
 
 
@@ -60,32 +73,61 @@ def weights_beside(path: Path) -> list[Path]:
     return sorted(one for one in path.parent.iterdir() if name.fullmatch(one.name))
 
 
-def _digest(proto: "onnx.ModelProto") -> str:
-    found = hashlib.sha256()
-    for tensor in proto.graph.initializer:
-        found.update(tensor.raw_data)
-    return found.hexdigest()[:12]
+def weights_of(model: "ir.Model") -> list["ir.TensorProtocol"]:
+    """The initializers' tensors; they hold arrays and share their memory."""
+    values = model.graph.initializers.values()
+    return [one.const_value for one in values if one.const_value is not None]
 
 
-def _write(proto: "onnx.ModelProto", path: Path) -> None:
-    """What `SerializeToString` gives but for the order of fields, tensor by tensor."""
-    import onnx
+def without_weights(model: "ir.Model", keep: int = 0) -> "onnx.ModelProto":
+    """The model as a message whose initializers have types and shapes but no values.
+
+    None of them is copied. They are marked as data outside of the message.
+
+    Args:
+        model: stays as it is.
+        keep: elements; initializers of so many or fewer keep their values.
+    """
+    import onnx_ir as ir
+
+    values = model.graph.initializers.values()
+    tensors = {value: value.const_value for value in values if value.const_value}
+    try:
+        for value, tensor in tensors.items():
+            if tensor.size > keep:
+                value.const_value = ir.ExternalTensor(
+                    "nowhere", None, None, tensor.dtype, shape=tensor.shape, name=""
+                )
+        return ir.to_proto(model)
+    finally:
+        for value, tensor in tensors.items():
+            value.const_value = tensor
+
+
+def _write(model: "ir.Model", path: Path) -> None:
+    """What protobuf's `SerializeToString` gives, written tensor by tensor.
+
+    The message and its bytes would be two more copies of all weights in memory, and
+    neither protobuf nor onnx_ir writes a message piece by piece.
+    """
+    import onnx_ir as ir
     from onnx import GraphProto, ModelProto
 
-    rest, graph = onnx.ModelProto(), onnx.GraphProto()
-    _copy(proto, rest, "graph")
-    _copy(proto.graph, graph, "initializer")
+    rest = without_weights(model)
+    graph = GraphProto.FromString(rest.graph.SerializeToString())
+    rest.ClearField("graph")
+    graph.ClearField("initializer")
     parts = graph.SerializeToString()
-    tensors = proto.graph.initializer
+    tensors = weights_of(model)
     key = _field(GraphProto.INITIALIZER_FIELD_NUMBER)
-    sizes = [one.ByteSize() for one in tensors]
+    sizes = [ir.to_proto(one).ByteSize() for one in tensors]
     length = len(parts) + sum(len(key + _varint(size)) + size for size in sizes)
     with path.open("wb") as file:
         file.write(rest.SerializeToString())
         file.write(_field(ModelProto.GRAPH_FIELD_NUMBER) + _varint(length) + parts)
         for tensor, size in zip(tensors, sizes, strict=True):
             file.write(key + _varint(size))
-            file.write(tensor.SerializeToString())
+            file.write(ir.to_proto(tensor).SerializeToString())
 
 
 def _field(number: int) -> bytes:
@@ -108,43 +150,6 @@ def _size(tensor: "onnx.TensorProto") -> int:
     return (
         prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
     )
-
-
-def _with_weights_beside(proto: "onnx.ModelProto", data: Path) -> "onnx.ModelProto":
-    """A copy of the model without the weights, which are written tensor by tensor."""
-    import onnx
-
-    light = onnx.ModelProto()
-    _copy(proto, light, "graph")
-    _copy(proto.graph, light.graph, "initializer")
-    with data.open("wb") as file:
-        for tensor in proto.graph.initializer:
-            if _size(tensor) < SMALL or not tensor.HasField("raw_data"):
-                light.graph.initializer.append(tensor)
-                continue
-            offset = -(-file.tell() // PAGE) * PAGE
-            file.seek(offset)
-            length = file.write(tensor.raw_data)
-            entry = light.graph.initializer.add()
-            _copy(tensor, entry, "raw_data")
-            entry.data_location = onnx.TensorProto.EXTERNAL
-            place = {"location": data.name, "offset": offset, "length": length}
-            for key, value in place.items():
-                entry.external_data.add(key=key, value=str(value))
-        file.flush()
-        os.fsync(file.fileno())
-    return light
-
-
-def _copy(source, target, left_out: str) -> None:
-    """Copies the fields of a message but one, none of which is a single message."""
-    for field, value in source.ListFields():
-        if field.name == left_out:
-            continue
-        if field.is_repeated:
-            getattr(target, field.name).extend(value)
-        else:
-            setattr(target, field.name, value)
 
 
 def load(path: str | os.PathLike, weights: bool = True) -> "onnx.ModelProto":
