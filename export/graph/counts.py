@@ -22,7 +22,7 @@ import onnx
 from onnx import TensorProto
 
 from export.graph.files import without_weights
-from export.graph.outline import outline_of, shapes_of
+from export.graph.outline import SMALL, outline_of, shapes_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -62,7 +62,7 @@ def count(
     """Counts a graph; of any origin, with its weights in the file or beside it.
 
     Args:
-        model: its weights' values are not read.
+        model: its large weights' values are not read.
         size: height and width, where its input leaves them open. The batch counts as 1
             where it is open.
 
@@ -79,7 +79,9 @@ def count(
     Raises:
         InputError: its shapes contradict each other.
     """
-    proto = model if isinstance(model, onnx.ModelProto) else without_weights(model)
+    # Small constants may be shapes, which the inference of the others needs.
+    is_proto = isinstance(model, onnx.ModelProto)
+    proto = model if is_proto else without_weights(model, keep=SMALL)
     outline = outline_of(proto, size)
     graph = outline.graph
     constants = _constants(proto)
