@@ -22,6 +22,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +32,7 @@ from tyro.conf import Positional
 from export.benchmark.measure import Candidate, measure, statistics
 from export.benchmark.results import refuse_results, write_results
 from export.benchmark.tables import table
+from export.parity.compare import max_rel, snr_db
 from export.runtime import Session
 from export.runtime.providers import why_not
 from keras_resnet.common.command import parse, run
@@ -209,12 +211,10 @@ def _check_parity(difference: float) -> None:
 
 def _difference(outputs: np.ndarray, expected: np.ndarray) -> dict[str, float | None]:
     """`max_rel`, the largest share of the outputs' spread, and `snr_db`."""
-    error = outputs.astype(np.float64) - expected
-    noise = np.square(error).sum()
-    snr = 10 * np.log10(np.square(expected).sum() / noise) if noise else None
+    snr = snr_db(expected, outputs)
     return {
-        "max_rel": float(np.abs(error).max() / np.ptp(expected)),
-        "snr_db": snr and round(float(snr), 1),
+        "max_rel": max_rel(expected, outputs),
+        "snr_db": round(snr, 1) if isfinite(snr) else None,
     }
 
 

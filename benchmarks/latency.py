@@ -92,6 +92,7 @@ def _candidates(name: str, folder: Path, flags: Flags) -> list:
     import numpy as np
 
     from export.benchmark.measure import Candidate
+    from export.parity.compare import max_rel
 
     model = _model(name)
     shape = [size or 224 for size in model.input_shape[1:]]
@@ -100,7 +101,7 @@ def _candidates(name: str, folder: Path, flags: Flags) -> list:
     expected = model(images[:2], training=False).numpy()  # Keras exports after a call
     routes = _routes(model, name, folder, flags.threads)
     for route, call in routes.items():
-        difference = np.abs(call(images[:2]) - expected).max() / np.ptp(expected)
+        difference = max_rel(expected, call(images[:2]))
         if difference > TOLERANCE:
             raise InputError(
                 f"models: {name} by {route} differs from Keras by {difference:.1e} of "

@@ -12,12 +12,14 @@ import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 from tyro.conf import Positional
 
+from export.parity.compare import snr_db, top1_agreement
 from keras_resnet.common.command import parse, run
 from keras_resnet.common.errors import InputError
 from keras_resnet.common.files import refuse_existing, write_beside
@@ -128,12 +130,10 @@ def _batches(session, flags: Flags) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def _difference(logits: np.ndarray, expected: np.ndarray) -> dict:
-    error = float(np.square(logits - expected).mean())
-    power = float(np.square(expected).mean())
-    same = (logits.argmax(-1) == expected.argmax(-1)).mean()
+    snr = snr_db(expected, logits)
     return {
-        "agreement": round(100 * float(same), 2),
-        "snr_db": round(10 * np.log10(power / error), 1) if error else None,
+        "agreement": round(100 * top1_agreement(expected, logits), 2),
+        "snr_db": round(snr, 1) if isfinite(snr) else None,
     }
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from tyro.conf import Positional
 
 from export.benchmark.candidates import image_shape, random_images
-from export.benchmark.judge import judge, read_images
+from export.benchmark.judge import judge
 from export.benchmark.race import Entry, enter, kinds, name_of, race, variants
 from export.runtime import Predictor
 from export.runtime.session import Session
@@ -27,6 +27,7 @@ from export.runtime.settings import Settings, tuned_path, write_settings
 from keras_resnet.common.command import parse, run
 from keras_resnet.common.errors import InputError
 from keras_resnet.common.files import refuse_existing
+from keras_resnet.images.files import read_images
 
 RANDOM_IMAGES = 16  # where no real ones are given
 MEASURED = ("n", "p50_ms", "p90_ms", "quiet_p50_ms", "contended")

@@ -22,8 +22,8 @@ from keras_resnet.common.errors import KerasResNetError as KerasResNetError
 if TYPE_CHECKING:
     from keras_resnet import blocks as blocks
     from keras_resnet import layers as layers
-    from keras_resnet.images.files import preprocess as preprocess
     from keras_resnet.images.labels import decode_predictions as decode_predictions
+    from keras_resnet.images.preprocessing import preprocess as preprocess
     from keras_resnet.model import build as build
     from keras_resnet.model import feature_maps as feature_maps
     from keras_resnet.saving import load_model as load_model
@@ -42,7 +42,7 @@ _LAZY = {  # public name -> where it lives
     "list_weights": "keras_resnet.weights.catalogue",
     "load_model": "keras_resnet.saving",
     "load_weights": "keras_resnet.weights",
-    "preprocess": "keras_resnet.images.files",
+    "preprocess": "keras_resnet.images.preprocessing",
     "save_model": "keras_resnet.saving",
 }
 _MODULES = ("blocks", "layers")

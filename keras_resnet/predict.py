@@ -13,8 +13,8 @@ from tyro.conf import Positional
 from keras_resnet.common.command import parse, run
 from keras_resnet.common.errors import InputError
 from keras_resnet.common.files import refuse_existing, write_beside
-from keras_resnet.images.files import find_images, preprocessing_of, read_image
-from keras_resnet.images.preprocessing import Preprocessing
+from keras_resnet.images.files import find_images, read_image
+from keras_resnet.images.preprocessing import Preprocessing, preprocessing_of
 
 if TYPE_CHECKING:
     import keras

@@ -1,6 +1,7 @@
 """Images as a set of weights expects them, against timm's transforms and Pillow."""
 
 import base64
+import contextlib
 import functools
 import json
 import os
@@ -18,8 +19,19 @@ from PIL import Image
 
 import keras_resnet
 from keras_resnet.common.errors import InputError
-from keras_resnet.images.files import find_images, preprocess, read_image
-from keras_resnet.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from keras_resnet.images.files import (
+    check_images,
+    find_images,
+    read_image,
+    read_images,
+    read_npz,
+)
+from keras_resnet.images.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Preprocessing,
+    preprocess,
+)
 from keras_resnet.saving import Card, attach
 
 ROOT = Path(__file__).parent
@@ -227,6 +239,80 @@ def test_folders_and_files_are_found(photos):
         find_images([photos / ".cache"])
     with pytest.raises(InputError, match=r"notes\.txt cannot be read as an image"):
         read_image(photos / "dogs/notes.txt")
+
+
+def test_images_and_labels_of_an_npz(tmp_path):
+    path = tmp_path / "validation.npz"
+    batch = np.zeros((5, 8, 9, 3), "uint8")
+    np.savez(path, images=batch)
+    images, labels = read_npz(path)
+    assert images.shape == batch.shape and labels is None
+    np.savez(path, images=batch, labels=[1, 0, 2, 1, 0])
+    for read in (read_npz, read_images):
+        images, labels = read(path, 3)
+        assert images.shape == (3, 8, 9, 3)
+        np.testing.assert_array_equal(labels, [1, 0, 2])
+    check_images(images, (8, 9, 3))
+    check_images(images, (None, None, 3))
+    check_images(images.astype("float32"), (8, 9, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    "arrays, words",
+    [
+        (None, "cannot be read.*`images`"),
+        ({"labels": np.ones(3)}, "cannot be read.*`images`"),
+        ({"images": np.array([{}, {}])}, "cannot be read.*pickle"),
+        ({"images": np.array(3)}, "cannot be read"),
+        ({"images": np.ones((5, 2)), "labels": np.ones(5)}, "labels are float64 of"),
+        ({"images": np.ones((5, 2)), "labels": [1, 2, 3, 4]}, "each of 5 images"),
+    ],
+)
+def test_an_npz_that_cannot_be_read(arrays, words, tmp_path):
+    path = tmp_path / "arrays.npz"
+    path.write_bytes(b"no archive")
+    if arrays:
+        np.savez(path, **arrays)
+    with pytest.raises(InputError, match=rf"images=.*arrays\.npz.*{words}"):
+        read_npz(path, 2)
+
+
+def test_a_damaged_or_absent_npz(tmp_path):
+    """Each cut and each turned byte is read or refused, never another error."""
+    path = tmp_path / "arrays.npz"
+    with pytest.raises(InputError, match=r"arrays\.npz cannot be read"):
+        read_npz(path)
+    np.savez_compressed(path, images=np.arange(300).reshape(10, 30), labels=range(10))
+    whole = path.read_bytes()
+    for position in range(0, len(whole), 7):
+        turned = bytearray(whole)
+        turned[position] ^= 0xFF
+        for content in (whole[:position], turned):
+            path.write_bytes(content)
+            with contextlib.suppress(InputError):
+                read_npz(path)
+
+
+@pytest.mark.parametrize(
+    "images, words",
+    [
+        (np.zeros((2, 8, 8, 3)), r"float64 of \(2, 8, 8, 3\); uint8 of"),
+        (np.zeros((2, 9, 8, 3), "uint8"), r"uint8 of \(None, 8, None, 3\) is needed"),
+        (np.zeros((2, 8, 8, 4), "uint8"), r"of \(2, 8, 8, 4\)"),
+        (np.zeros((8, 8, 3), "uint8"), r"of \(8, 8, 3\)"),
+        (np.zeros((0, 8, 8, 3), "uint8"), r"of \(0, 8, 8, 3\)"),
+    ],
+)
+def test_batches_that_are_not_what_is_needed(images, words):
+    with pytest.raises(InputError, match=f"images=here: .*{words}"):
+        check_images(images, (8, None, 3), source="here")
+
+
+def test_images_of_a_folder_have_no_labels(photos):
+    images, labels = read_images(photos / "cats", 2, channels=1)
+    assert [image.shape[-1] for image in images] == [1, 1] and labels is None
+    assert len(read_images(photos / "cats")[0]) == 12
+    assert len(read_images(photos / "cats/0.jpg")[0]) == 1
 
 
 @pytest.mark.slow

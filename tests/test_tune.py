@@ -9,13 +9,14 @@ from onnx_files import write_model
 from PIL import Image
 
 from export.benchmark import race as racing
-from export.benchmark.judge import judge, read_images
+from export.benchmark.judge import judge
 from export.benchmark.race import Entry, enter, kinds, race, variants
 from export.runtime import load
 from export.runtime.providers import why_not
 from export.runtime.settings import Settings, read_settings, tuned_path
 from export.tune import main, tune
 from keras_resnet.common.errors import InputError
+from keras_resnet.images.files import read_images
 from keras_resnet.images.preprocessing import Preprocessing
 
 RECORD = Preprocessing((8, 8), 0.9, "bilinear", (0.5,) * 3, (0.25,) * 3)

@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -20,7 +19,7 @@ import numpy as np
 from export.benchmark.candidates import random_images
 from export.benchmark.measure import watch_others
 from export.runtime.session import Session
-from keras_resnet.common.errors import InputError
+from keras_resnet.images.files import check_images, read_npz
 
 WARMUP_SECONDS = 1.0
 WARMUP_CALLS = 5
@@ -95,18 +94,8 @@ def read_images(
     """
     if path is None:
         return random_images(count, image, dtype)
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            images = arrays["images"][:count]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"images={Path(path)}: an .npz with an array `images` is needed: {error}."
-        ) from error
-    if images.shape[1:] != tuple(image) or images.dtype != dtype or not len(images):
-        raise InputError(
-            f"images={Path(path)}: {images.dtype} of {images.shape}; the file takes "
-            f"{dtype} of (any number, {', '.join(map(str, image))})."
-        )
+    images, _ = read_npz(path, count)
+    check_images(images, image, dtype, source=path)
     return images
 
 

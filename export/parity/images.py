@@ -1,7 +1,6 @@
 """Images that an artifact is verified on: the user's, noise and adversarial ones."""
 
 import os
-import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_resnet.common.errors import InputError
-from keras_resnet.images.files import find_images, read_image
+from keras_resnet.images.files import check_images, find_images, read_image, read_npz
 
 if TYPE_CHECKING:
     from export.model.signature import Signature
@@ -47,43 +45,14 @@ def real_images(
     """
     if images is None:
         return None
-    name = "an array"
+    source: str | os.PathLike = "an array"
     if not isinstance(images, np.ndarray):
-        name = Path(images)
-        if name.is_dir():
-            return _read_folder(name, signature)
-        images = _read_npz(name)
-    wanted = (None, *signature.shape[1:])
-    if (
-        images.dtype != np.uint8
-        or images.ndim != 4
-        or any(a not in (None, b) for a, b in zip(wanted, images.shape, strict=True))
-        or not len(images)
-    ):
-        raise InputError(
-            f"images={name}: {images.dtype} of {images.shape}; uint8 of {wanted} is "
-            "needed, None standing for any number."
-        )
+        source = images
+        if Path(source).is_dir():
+            return _read_folder(Path(source), signature)
+        images, _ = read_npz(source)
+    check_images(images, signature.shape[1:], source=source)
     return images
-
-
-def _read_npz(path: Path) -> np.ndarray:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return arrays["images"]
-    except (
-        OSError,
-        EOFError,
-        IndexError,
-        KeyError,
-        TypeError,
-        ValueError,
-        zipfile.BadZipFile,
-    ) as error:
-        raise InputError(
-            f"images={path} cannot be read ({error}): a folder of images, or an .npz "
-            "file with an array `images`, is needed."
-        ) from error
 
 
 def _read_folder(folder: Path, signature: "Signature") -> ImageArrays:

@@ -6,9 +6,8 @@ import numpy as np
 import onnx
 from tqdm import tqdm
 
+from export.parity.compare import comparable
 from export.quantization.running import runner
-
-FLOOR = 1e-30  # of a probability, so that it has a logarithm
 
 Build = Callable[[frozenset[str]], onnx.ModelProto]
 
@@ -79,8 +78,5 @@ def _outputs(proto, layout: str, batches) -> np.ndarray:
     for images in batches:
         outputs = run(images)
         name = next(iter(outputs))
-        values = outputs[name].astype(np.float64)
-        if name in ("probabilities", "scores"):
-            values = np.log(np.maximum(values, FLOOR))
-        found.append(values.reshape(len(images), -1))
+        found.append(comparable(name, outputs[name]).reshape(len(images), -1))
     return np.concatenate(found)

@@ -1,73 +1,37 @@
-"""Images from files, and as a set of weights expects them."""
+"""Images from files, with NumPy and Pillow alone.
+
+paths = find_images(["photos", "cat.jpg"])
+image = read_image(paths[0])                       # uint8 (height, width, 3)
+images, labels = read_npz("validation.npz", 100)   # the first 100 of each
+"""
 
 import os
-from collections.abc import Iterable
-from dataclasses import replace
+import zipfile
+import zlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from keras_resnet.common.errors import InputError
-from keras_resnet.images.preprocessing import Preprocessing
+from keras_resnet.common.numbers import check_choice
 
 if TYPE_CHECKING:
     import numpy as np
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's, by the number of channels
-
-
-def preprocess(images: Any, weights: Any) -> Any:
-    """Images as a set of weights expects them: `Preprocessing` of those weights.
-
-    Args:
-        images: uint8 images, as `Preprocessing.__call__` takes them: one, a batch, or
-            a list of any sizes. On the TensorFlow backend also inside a `tf.data` map.
-        weights: a model with a card; a tag with its architecture,
-            "resnet50.a1_in1k" or "timm/resnet50.a1_in1k"; a record of the catalogue;
-            or a `Preprocessing`.
-
-    Returns:
-        float32 (batch, height, width, channels), normalised.
-
-    Raises:
-        InputError: images or weights of another kind, an unknown tag, or weights of
-            which nobody has recorded what they expect.
-    """
-    return preprocessing_of(weights)(images)
-
-
-def preprocessing_of(weights: Any) -> Preprocessing:
-    """What `weights` expect, which are named as for `preprocess`.
-
-    A model of a fixed input size has it at that size.
-    """
-    if isinstance(weights, str):
-        weights = _find(weights)
-    if isinstance(weights, Preprocessing):
-        return weights
-    record = getattr(getattr(weights, "card", weights), "preprocessing", None)
-    if not isinstance(record, Preprocessing):
-        name = getattr(weights, "name", type(weights).__name__)
-        raise InputError(
-            f"weights={name!r} say nothing of how images are prepared: a model with "
-            "it on its card, a tag such as 'resnet50.a1_in1k' or a Preprocessing is "
-            "needed."
-        )
-    size = getattr(weights, "input_shape", (None, None, None))[1:3]
-    return replace(record, size=size) if None not in size else record
-
-
-def _find(weights: str) -> Any:
-    """The catalogue's record of a tag with its architecture."""
-    from keras_resnet.weights import catalogue
-
-    architecture, dot, _ = weights.rpartition("/")[2].partition(".")
-    if not dot:
-        raise InputError(
-            f"weights={weights!r}: the architecture and a tag are needed, such as "
-            "'resnet50.a1_in1k'."
-        )
-    return catalogue.find(architecture, weights)
+_PILLOW_MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # by the number of channels
+_NPZ_ERRORS = (  # what NumPy raises for a file of another kind or a damaged one
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def find_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
@@ -76,18 +40,18 @@ def find_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
     Raises:
         InputError: no such file or folder, or a folder without images.
     """
-    found = []
+    images = []
     for path in map(Path, paths):
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
             if not inside:
                 raise InputError(f"{path}: no images in it ({', '.join(SUFFIXES)}).")
-            found += inside
+            images += inside
         elif path.exists():
-            found.append(path)
+            images.append(path)
         else:
             raise InputError(f"{path}: no such file or folder.")
-    return found
+    return images
 
 
 def read_image(path: str | os.PathLike, channels: int = 3) -> "np.ndarray":
@@ -104,8 +68,7 @@ def read_image(path: str | os.PathLike, channels: int = 3) -> "np.ndarray":
         InputError: not an image, truncated, of more pixels than Pillow takes for
             safe, or of values that are neither 8 nor 16 bits wide.
     """
-    if channels not in _MODES:
-        raise InputError(f"channels={channels}: images have {sorted(_MODES)}.")
+    check_choice("channels", channels, _PILLOW_MODES)
     import numpy as np
     from PIL import Image, ImageOps
 
@@ -116,7 +79,100 @@ def read_image(path: str | os.PathLike, channels: int = 3) -> "np.ndarray":
                 image = Image.fromarray((np.asarray(image) >> 8).astype("uint8"))
             if image.mode in ("I", "F"):
                 raise ValueError(f"values of Pillow's mode {image.mode!r}")
-            converted = np.asarray(image.convert(_MODES[channels]))
+            converted = np.asarray(image.convert(_PILLOW_MODES[channels]))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} cannot be read as an image: {error}.") from error
     return converted.reshape(*converted.shape[:2], channels)
+
+
+def read_npz(
+    path: str | os.PathLike, count: int | None = None
+) -> tuple["np.ndarray", "np.ndarray | None"]:
+    """The array `images` of an .npz file, and the array `labels` if it has one.
+
+    Args:
+        path: of the .npz file.
+        count: how many images to take at most, from the first; all by default.
+
+    Returns:
+        (images, labels): an array of any shape and type, for `check_images` to hold
+        against what is wanted; whole numbers, one an image, or None.
+
+    Raises:
+        InputError: the file cannot be read, has no array `images`, has objects in it
+            (which would be unpickled), or has labels that do not fit the images.
+    """
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            images = arrays["images"]
+            labels = arrays.get("labels")
+        first = images[:count]  # an IndexError where `images` is a single number
+    except _NPZ_ERRORS as error:
+        raise InputError(
+            f"images={path} cannot be read ({error}): an .npz file with an array "
+            "`images`, or a folder of images, is needed."
+        ) from error
+    if labels is not None and (
+        labels.shape != images.shape[:1] or labels.dtype.kind not in "iu"
+    ):
+        raise InputError(
+            f"images={path}: labels are {labels.dtype} of {labels.shape}; a whole "
+            f"number for each of {len(images)} images is needed."
+        )
+    return first, None if labels is None else labels[:count]
+
+
+def check_images(
+    images: "np.ndarray",
+    shape: Sequence[int | None],
+    dtype: "np.typing.DTypeLike" = "uint8",
+    source: str | os.PathLike = "an array",
+) -> None:
+    """Refuses a batch of images of another shape or type, or of no images.
+
+    Args:
+        images: the batch.
+        shape: of one image, such as (224, 224, 3); None stands for any number.
+        dtype: of its values.
+        source: where the images are from, for the message.
+
+    Raises:
+        InputError: it names the source, what it holds and what is needed.
+    """
+    import numpy as np
+
+    wanted = (None, *shape)
+    fits = images.ndim == len(wanted) and all(
+        size in (None, actual)
+        for size, actual in zip(wanted, images.shape, strict=True)
+    )
+    if images.dtype != np.dtype(dtype) or not fits or not len(images):
+        raise InputError(
+            f"images={source}: {images.dtype} of {images.shape}; {np.dtype(dtype)} of "
+            f"{wanted} is needed, None standing for any number."
+        )
+
+
+def read_images(
+    source: str | os.PathLike, count: int | None = None, channels: int = 3
+) -> tuple["np.ndarray | list[np.ndarray]", "np.ndarray | None"]:
+    """The images of an .npz file, of a folder or of one image file, and their labels.
+
+    Args:
+        source: an .npz file as `read_npz` takes it, or what `find_images` takes.
+        count: how many images to take at most, from the first; all by default.
+        channels: of each image of a folder, as for `read_image`.
+
+    Returns:
+        (images, labels): an array from an .npz file, else a list of uint8 (height,
+        width, channels) of any sizes; labels are known from an .npz file only.
+
+    Raises:
+        InputError: nothing is there, or it cannot be read.
+    """
+    if Path(source).suffix == ".npz":
+        return read_npz(source, count)
+    paths = find_images([source])[:count]
+    return [read_image(path, channels) for path in paths], None

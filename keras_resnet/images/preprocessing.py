@@ -1,6 +1,6 @@
 """What a set of weights expects of an image."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from math import floor
 from typing import Any
 
@@ -146,6 +146,60 @@ class Preprocessing:
             raise InputError(f"preprocessing has an unknown entry {min(unknown)!r}.")
         tuples = ("size", "mean", "std")
         return cls(**record | {key: tuple(record[key]) for key in tuples})
+
+
+def preprocess(images: Any, weights: Any) -> Any:
+    """Images as a set of weights expects them: `Preprocessing` of those weights.
+
+    Args:
+        images: uint8 images, as `Preprocessing.__call__` takes them: one, a batch, or
+            a list of any sizes. On the TensorFlow backend also inside a `tf.data` map.
+        weights: a model with a card; a tag with its architecture,
+            "resnet50.a1_in1k" or "timm/resnet50.a1_in1k"; a record of the catalogue;
+            or a `Preprocessing`.
+
+    Returns:
+        float32 (batch, height, width, channels), normalised.
+
+    Raises:
+        InputError: images or weights of another kind, an unknown tag, or weights of
+            which nobody has recorded what they expect.
+    """
+    return preprocessing_of(weights)(images)
+
+
+def preprocessing_of(weights: Any) -> Preprocessing:
+    """What `weights` expect, which are named as for `preprocess`.
+
+    A model of a fixed input size has it at that size.
+    """
+    if isinstance(weights, str):
+        weights = _registered(weights)
+    if isinstance(weights, Preprocessing):
+        return weights
+    record = getattr(getattr(weights, "card", weights), "preprocessing", None)
+    if not isinstance(record, Preprocessing):
+        name = getattr(weights, "name", type(weights).__name__)
+        raise InputError(
+            f"weights={name!r} say nothing of how images are prepared: a model with "
+            "it on its card, a tag such as 'resnet50.a1_in1k' or a Preprocessing is "
+            "needed."
+        )
+    size = getattr(weights, "input_shape", (None, None, None))[1:3]
+    return replace(record, size=size) if None not in size else record
+
+
+def _registered(weights: str) -> Any:
+    """The catalogue's record of a tag with its architecture."""
+    from keras_resnet.weights import catalogue
+
+    architecture, dot, _ = weights.rpartition("/")[2].partition(".")
+    if not dot:
+        raise InputError(
+            f"weights={weights!r}: the architecture and a tag are needed, such as "
+            "'resnet50.a1_in1k'."
+        )
+    return catalogue.find(architecture, weights)
 
 
 def _are_numbers(values: Any) -> bool:
