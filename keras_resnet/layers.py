@@ -1,14 +1,9 @@
 """Layers that Keras does not have, registered so that a saved model finds them."""
 
-import sys
-
 import keras
 from keras import ops
 
-# Keras walks a graph by recursion, up to seven frames a block, when it builds or
-# loads a model: the 600 blocks of the deepest nets need more than Python's 1,000.
-sys.setrecursionlimit(max(sys.getrecursionlimit(), 10_000))
-
+NHWC = "channels_last"
 _register = keras.saving.register_keras_serializable(package="keras_resnet")
 
 

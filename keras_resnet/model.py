@@ -1,23 +1,18 @@
 """`build`: stem, stages, head."""
 
-from dataclasses import replace
-from numbers import Integral
 from typing import Any
 
 import keras
 from keras import layers
 
 from keras_resnet.architectures import Architecture, get_architecture
-from keras_resnet.common.errors import InputError, closest
-from keras_resnet.saving import Card, attach, card_of
+from keras_resnet.common.errors import InputError
+from keras_resnet.common.numbers import check_choice, check_whole, is_whole
+from keras_resnet.layers import NHWC
+from keras_resnet.saving import Card, allow_deep_graphs, attach, card_of
 from keras_resnet.stages import feature_names, features
-from keras_resnet.style import NHWC, Style
+from keras_resnet.style import Style
 from keras_resnet.weights import load_weights
-
-SETTINGS = (
-    *("output_stride", "drop_path_rate", "drop_rate", "zero_init_residual"),
-    *("norm", "activation", "antialias"),
-)
 
 
 def build(
@@ -31,7 +26,13 @@ def build(
     classes: int | None = None,
     classifier_activation: Any = "softmax",
     name: str | None = None,
-    **settings: Any,
+    output_stride: int | None = None,
+    drop_path_rate: float | None = None,
+    drop_rate: float | None = None,
+    zero_init_residual: bool | None = None,
+    norm: str | None = None,
+    activation: str | None = None,
+    antialias: str | None = None,
 ) -> keras.Model:
     """Builds a network as a functional Keras model.
 
@@ -54,11 +55,16 @@ def build(
         name: of the model, and prefix of its layers' names (`<name>-layer1-0-conv1`).
             None takes the architecture's, numbered from the second model on, so that
             models can be joined in one graph.
-        **settings: change the architecture where that makes sense for it:
-            `output_stride` (8, 16 or 32), `drop_path_rate`, `drop_rate` (before the
-            classifier), `zero_init_residual`, `norm` ("batch", "frozen", "group"),
-            `activation` (a name that Keras knows) and `antialias` ("average",
-            "blur"); see `Architecture`.
+        output_stride: input pixels a side for one position of the last feature map: 8,
+            16 or 32; later stages dilate in place of striding. None takes the
+            architecture's, here and in all that follow.
+        drop_path_rate: of the last block's branch; rises linearly from 0.
+        drop_rate: of a dropout before the classifier.
+        zero_init_residual: whether each branch starts at zero.
+        norm: "batch", "frozen" (batch normalization in inference mode, untrained) or
+            "group".
+        activation: a name that Keras knows.
+        antialias: pool before subsampling, "average" or "blur".
 
     Returns:
         A `keras.Model`; input (batch, height, width, channels), output (batch,
@@ -73,13 +79,30 @@ def build(
         raise InputError(
             f"architecture={architecture!r}: a name or an Architecture is needed."
         )
-    architecture = _with(architecture, settings)
+    settings = {
+        "output_stride": output_stride,
+        "drop_path_rate": drop_path_rate,
+        "drop_rate": drop_rate,
+        "zero_init_residual": zero_init_residual,
+        "norm": norm,
+        "activation": activation,
+        "antialias": antialias,
+    }
+    changes = {key: value for key, value in settings.items() if value is not None}
+    architecture = architecture.derive(**changes)
+    allow_deep_graphs(architecture)
     classes = architecture.classes if classes is None else classes
     _check_head(include_top, pooling, classes, classifier_activation)
-    name = _checked_name(name) if name else _unique(architecture.name)
+    if not name:
+        number = keras.backend.get_uid(architecture.name)
+        name = architecture.name if number == 1 else f"{architecture.name}_{number - 1}"
+    if not isinstance(name, str) or "/" in name:  # which Keras refuses
+        raise InputError(f"name={name!r}: a text without '/' is needed.")
     inputs = _input(architecture, include_top, input_tensor, input_shape, name)
 
-    x = features(inputs, architecture, _style(architecture), name)
+    shared = ("norm", "activation", "epsilon", "momentum", "standardized", "biases")
+    style = Style(**{field: getattr(architecture, field) for field in shared})
+    x = features(inputs, architecture, style, name)
     x = _head(
         x, architecture, include_top, pooling, classes, classifier_activation, name
     )
@@ -102,8 +125,8 @@ def feature_maps(model: keras.Model) -> dict[str, Any]:
         model: from `build`, or loaded from a file that was saved from such a model.
 
     Returns:
-        Keras tensors of (batch, height, width, channels): C1 behind the stem's
-        convolutions, then each stage's output. In v2 the last map is normalised and
+        Keras tensors of (batch, height, width, channels): C1 after the stem's
+        convolutions, then each stage's output. In v2 the last map is normalized and
         activated, the others are the stages' raw sums.
 
     Raises:
@@ -120,27 +143,6 @@ def feature_maps(model: keras.Model) -> dict[str, Any]:
         name = getattr(model, "name", type(model).__name__)
         raise InputError(f"model={name!r}: a model from keras_resnet is needed.")
     return maps
-
-
-def _unique(name: str) -> str:
-    number = keras.backend.get_uid(name)
-    return name if number == 1 else f"{name}_{number - 1}"
-
-
-def _with(net: Architecture, settings: dict) -> Architecture:
-    """The architecture with settings changed."""
-    if unknown := settings.keys() - set(SETTINGS):
-        name = min(unknown)
-        raise InputError(
-            f"unknown argument {name!r}.{closest(name, SETTINGS)} "
-            f"Settings are {', '.join(SETTINGS)}."
-        )
-    return replace(net, **settings)
-
-
-def _style(net: Architecture) -> Style:
-    shared = ("norm", "activation", "epsilon", "momentum", "standardized", "biases")
-    return Style(**{field: getattr(net, field) for field in shared})
 
 
 def _head(x, net, include_top, pooling, classes, activation, name: str):
@@ -167,19 +169,12 @@ def _head(x, net, include_top, pooling, classes, activation, name: str):
     return x
 
 
-def _checked_name(name) -> str:
-    if not isinstance(name, str) or "/" in name:  # which Keras refuses
-        raise InputError(f"name={name!r}: a text without '/' is needed.")
-    return name
-
-
 def _check_head(include_top, pooling, classes, activation):
     if not isinstance(include_top, bool):
         raise InputError(f"include_top={include_top!r}: True or False is needed.")
-    if pooling not in (None, "avg", "max"):
-        raise InputError(f"pooling={pooling!r}: accepted are None, 'avg' and 'max'.")
-    if include_top and not _whole(classes):
-        raise InputError(f"classes={classes!r}: a whole number from 1 is needed.")
+    check_choice("pooling", pooling, (None, "avg", "max"))
+    if include_top:
+        check_whole("classes", classes)
     try:
         keras.activations.get(activation)
     except (TypeError, ValueError) as error:
@@ -187,11 +182,6 @@ def _check_head(include_top, pooling, classes, activation):
             f"classifier_activation={activation!r}: None, a name that "
             "keras.activations knows or a function is needed."
         ) from error
-
-
-def _whole(value) -> bool:
-    """Whether it counts something; NumPy's whole numbers do."""
-    return isinstance(value, Integral) and not isinstance(value, bool) and value > 0
 
 
 def _input(net: Architecture, include_top, input_tensor, input_shape, name):
@@ -225,7 +215,7 @@ def _input(net: Architecture, include_top, input_tensor, input_shape, name):
 def _check_shape(net: Architecture, shape, argument: str):
     wanted = f"{argument}={shape}: (height, width, channels) is needed"
     whole = isinstance(shape, tuple | list) and all(
-        one is None or _whole(one) for one in shape
+        side is None or is_whole(side) for side in shape
     )
     if not whole or len(shape) != 3:
         raise InputError(f"{wanted}, whole numbers from 1 (height and width or None).")

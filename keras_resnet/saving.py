@@ -7,13 +7,15 @@ loads the file, which stays an ordinary Keras file.
 
 import json
 import os
+import sys
 import zipfile
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from keras_resnet.architectures import Architecture
+from keras_resnet.architectures.fields import refuse_unknown
 from keras_resnet.common.errors import InputError
 from keras_resnet.common.files import write_beside
 from keras_resnet.images.preprocessing import Preprocessing
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     import keras
 
 _CARD = "card.json"
+MAX_RECURSION = 10_000  # frames; a card from a file may claim any depth
 _ASSETS = "assets"  # where Keras puts what a model's `save_assets` writes
 _FOLDER = "keras_resnet"
 _MOST_BYTES = 2**26  # of a member; a card has thousands, and a bomb can promise any
@@ -49,7 +52,7 @@ class Card:
 
     def to_json(self) -> dict:
         """A dictionary that `Card.from_json` reads back."""
-        return asdict(self)
+        return asdict(self) | {"architecture": self.architecture.to_json()}
 
     @classmethod
     def from_json(cls, record: dict) -> "Card":
@@ -58,14 +61,12 @@ class Card:
         Raises:
             InputError: it holds something that this version does not know.
         """
-        _refuse_unknown(cls, record)
-        _refuse_unknown(Architecture, record["architecture"])
-        architecture = {k: _tuples(v) for k, v in record["architecture"].items()}
+        refuse_unknown(cls, record)
         labels, recorded = record["labels"], record["preprocessing"]
         if not isinstance(labels, list) or not all(isinstance(n, str) for n in labels):
             raise InputError("labels are no list of names")
         return cls(
-            Architecture(**architecture),
+            Architecture.from_json(record["architecture"]),
             tuple(labels),
             None if recorded is None else Preprocessing.from_json(recorded),
             dict(record["training"]),
@@ -80,18 +81,14 @@ def _origin(record: dict) -> dict:
     return record
 
 
-def _refuse_unknown(kind: type, record: dict) -> None:
-    unknown = record.keys() - {one.name for one in fields(kind)}
-    if unknown:
-        raise InputError(
-            f"{kind.__name__.lower()} has an unknown entry {min(unknown)!r}: it may "
-            "come from a later version."
-        )
+def allow_deep_graphs(architecture: Architecture) -> None:
+    """Raises Python's recursion limit where a network is deeper than it allows.
 
-
-def _tuples(value: Any) -> Any:
-    """The tuples that JSON keeps as lists."""
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+    Keras walks a graph by recursion, up to seven frames a block, when it builds, loads
+    or copies a model: the 600 blocks of the deepest nets need more than Python's 1,000.
+    """
+    frames = min(10 * sum(architecture.depths) + 500, MAX_RECURSION)
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), frames))
 
 
 def attach(model: "keras.Model", card: Card) -> None:
@@ -162,6 +159,8 @@ def load_model(path: str | os.PathLike, *, compile: bool = False) -> "keras.Mode
             holding something that Keras does not load in safe mode.
     """
     card = read_card(path)
+    if card is not None:
+        allow_deep_graphs(card.architecture)
     import keras
 
     import keras_resnet.layers  # noqa: F401  registers them

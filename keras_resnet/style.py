@@ -1,17 +1,17 @@
 """How the convolutions, normalisations and activations of one network are made."""
 
 from dataclasses import dataclass
+from typing import get_args
 
 import keras
 from keras import layers
 
+from keras_resnet.architectures.architecture import Biases, Norm
 from keras_resnet.common.errors import InputError
-from keras_resnet.layers import EvoNormS0, FilterResponseNorm, StandardizedConv2D
+from keras_resnet.common.numbers import check_choice
+from keras_resnet.layers import NHWC, EvoNormS0, FilterResponseNorm, StandardizedConv2D
 
-NHWC = "channels_last"
 GROUPS = 32  # of group normalisation (Wu and He 2018, table 3)
-NORMS = ("batch", "frozen", "group", "evonorm", "frn")
-BIASES = ("none", "outer", "all")
 _ACTIVATING = {"evonorm": EvoNormS0, "frn": FilterResponseNorm}
 
 
@@ -42,10 +42,8 @@ class Style:
     biases: str = "none"
 
     def __post_init__(self):
-        for field, choices in (("norm", NORMS), ("biases", BIASES)):
-            if (value := getattr(self, field)) not in choices:
-                accepted = ", ".join(map(repr, choices))
-                raise InputError(f"{field}={value!r}: accepted are {accepted}.")
+        check_choice("norm", self.norm, get_args(Norm))
+        check_choice("biases", self.biases, get_args(Biases))
         try:
             known = isinstance(self.activation, str)
             keras.activations.get(self.activation)
@@ -56,6 +54,11 @@ class Style:
                 f"activation={self.activation!r}: a name that keras.activations "
                 "knows is needed, such as 'relu', 'silu' or 'gelu'."
             )
+
+    @property
+    def ends_in_relu(self) -> bool:
+        """Whether what `norm_activation` gives is nowhere below zero."""
+        return self.activation == "relu" and self.norm not in _ACTIVATING
 
     def convolution(
         self,

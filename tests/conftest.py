@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from keras_resnet.architectures import Architecture, get_architecture
+from keras_resnet.architectures.records import DeepStem, SqueezeExcitation
 
 
 def tiny(name: str) -> Architecture:
@@ -21,20 +22,39 @@ def tiny(name: str) -> Architecture:
     stages = len(row.depths)
     unit = 32 if row.norm in ("group", "evonorm") else 8  # their groups are 32
     widths = tuple(unit * width for width in (1, 2, 3, 4)[:stages])
-    changes = {
-        "depths": (2 if row.stride_block == "last" else 1,) * stages,
-        "widths": widths,
-        "stem_widths": row.stem_widths and (unit, unit, widths[0]),
-        "cardinality": min(row.cardinality, 2),
+    stem = row.stem
+    if isinstance(stem, DeepStem):
+        stem = replace(stem, widths=(unit, unit, widths[0]))
+    blocks = [
+        tiny_block(block, width)
+        for block, width in zip(row.blocks, widths, strict=True)
+    ]
+    return replace(
+        row,
+        name=f"tiny_{name}",
+        block=tuple(blocks) if isinstance(row.block, tuple) else blocks[0],
+        depths=(2 if row.stride_block == "last" else 1,) * stages,
+        widths=widths,
+        stem=stem,
+        input_size=row.total_stride * 2,
+    )
+
+
+def tiny_block(block, width: int):
+    """The record of a block with few groups and channels."""
+    smallest = {
+        "groups": min(getattr(block, "groups", 1), 2),
         "base_width": 64,
-        "growth": min(row.growth, 4),
-        "attention_divisor": 4,
+        "growth": 4,
+        "divisor": 4,
     }
-    if row.branch_widths:
-        changes["branch_widths"] = tuple(((3, 5),) for _ in widths)
-        changes["outputs"] = tuple(3 * width + 1 for width in widths)
-    side = row.total_stride * 2
-    return replace(row, name=f"tiny_{name}", input_size=side, **changes)
+    if getattr(block, "branch_widths", ()):
+        smallest |= {"branch_widths": ((3, 5),), "outputs": 3 * width + 1}
+    attention = getattr(block, "attention", None)
+    if isinstance(attention, SqueezeExcitation):
+        smallest["attention"] = replace(attention, divisor=4)
+    fields = block.__dataclass_fields__
+    return replace(block, **{k: v for k, v in smallest.items() if k in fields})
 
 
 def randomize(model, seed: int = 0) -> None:

@@ -1,15 +1,33 @@
 """The table: names, errors, and that it costs nothing to read."""
 
+import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 
 import keras_resnet
 from keras_resnet import applications
-from keras_resnet.architectures import PAPERS, cifar, get_architecture, list_models
+from keras_resnet.architectures import (
+    PAPERS,
+    Architecture,
+    cifar,
+    get_architecture,
+    list_models,
+)
+from keras_resnet.architectures.records import (
+    Basic,
+    Bottleneck,
+    CifarStem,
+    DeepStem,
+    EfficientAttention,
+    ImageNetStem,
+    PreactivationBasic,
+    PreactivationBottleneck,
+    Res2Net,
+    SqueezeExcitation,
+)
 from keras_resnet.common.errors import InputError
 
 
@@ -39,22 +57,21 @@ def test_rows_know_their_name_and_their_source():
 
 
 @pytest.mark.parametrize(
-    ("name", "stride_conv", "preactivation"),
+    ("name", "block"),
     [
-        ("resnet50_v1", 1, False),
-        ("resnet50", 2, False),
-        ("resnet50_v2", 2, True),
-        ("resnet164_v2", 1, True),
+        ("resnet50_v1", Bottleneck(stride_conv=1)),
+        ("resnet50", Bottleneck(stride_conv=2)),
+        ("resnet50_v2", PreactivationBottleneck(stride_conv=2)),
+        ("resnet164_v2", PreactivationBottleneck(stride_conv=1)),
     ],
 )
-def test_versions(name, stride_conv, preactivation):
-    row = get_architecture(name)
-    assert (row.stride_conv, row.preactivation) == (stride_conv, preactivation)
+def test_versions(name, block):
+    assert get_architecture(name).block == block
 
 
 def test_any_cifar_depth():
     assert get_architecture("resnet26_cifar").depths == (4, 4, 4)
-    assert get_architecture("plain1202_cifar").shortcut == "none"
+    assert get_architecture("plain1202_cifar").plain
     assert get_architecture("RESNET50_cifar").depths == (8, 8, 8)
     assert cifar(29, "bottleneck", "B").depths == (3, 3, 3)
 
@@ -85,10 +102,11 @@ def test_unknown_names_are_answered_with_what_would_do(name, advice):
     "change",
     [
         {"block": "wide"},
+        {"block": (Basic(), PreactivationBasic(), Basic(), Basic())},
         {"stem": "none"},
         {"shortcut": "C"},
         {"stride_conv": 3},
-        {"stride_conv": 2, "block": "basic"},
+        {"stride_conv": 2, "block": Basic()},
         {"depths": (1, 2)},
         {"depths": (1, 0, 1)},
         {"depths": [3, 4, 6, 3]},
@@ -98,43 +116,79 @@ def test_unknown_names_are_answered_with_what_would_do(name, advice):
         {"name": "a/b"},
         {"classes": 0},
         {"input_size": None},
-        {"preactivation": None},
-        {"cardinality": 0},
+        {"groups": 0},
+        {"groups": True},
         {"reduce_first": 0},
         {"shortcut_kernel": 2},
         {"epsilon": "small"},
         {"momentum": 2},
-        {"attention_ratio": -1},
-        {"stem_widths": (32, 32, 64)},
-        {"outputs": (256, 512, 1024, 2048)},
+        {"attention": "se"},
+        {"outputs": 256},
     ],
 )
 def test_impossible_architectures_are_refused(change):
     row = get_architecture("resnet50")
     with pytest.raises(InputError, match=next(iter(change))) as error:
-        replace(row, **change)
+        row.derive(**change)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "reason"),
+    [
+        (SqueezeExcitation, {"ratio": -1}, "ratio=-1 of SqueezeExcitation"),
+        (DeepStem, {"widths": (32, 64)}, "widths="),
+        (ImageNetStem, {"pool": "average"}, "'max', 'zero_max', 'convolution'"),
+        (Res2Net, {"scale": 1}, "scale=1 of Res2Net: 2 or more"),
+        (Bottleneck, {"branch_widths": ((3, 5),)}, "goes together"),
+    ],
+)
+def test_impossible_records_are_refused(kind, arguments, reason):
+    with pytest.raises(InputError, match=reason):
+        kind(**arguments)
 
 
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("resnet18", {"cardinality": 32}),
-        ("resnet18", {"branch_widths": (((8, 8),) * 2,) * 4, "outputs": (8,) * 4}),
-        ("resnetv2_50", {"attention": "se"}),
+        ("resnet18", {"groups": 32}),
+        ("resnet18", {"branch_widths": ((8, 8),) * 2, "outputs": 8}),
+        ("resnetv2_50", {"attention": SqueezeExcitation()}),
         ("resnetv2_50", {"project_first": True}),
-        ("resnest50d", {"attention": "eca"}),
-        ("resnest50d", {"preactivation": True}),
+        ("resnest50d", {"attention": EfficientAttention()}),
         ("res2net50_26w_4s", {"radix": 2}),
         ("resnet50", {"growth": 32}),
         ("densenet121", {"shortcut": "B"}),
-        ("resnet20", {"stem_pool": "convolution"}),
-        ("ecaresnet50d_pruned", {"branch_widths": (((3, 5),),)}),
+        ("densenet121", {"stem": CifarStem()}),
+        ("ecaresnet50d_pruned", {"branch_widths": ((3, 5),)}),
     ],
 )
 def test_what_the_blocks_would_pass_over_is_refused(name, change):
     with pytest.raises(InputError, match=f"architecture '{name}'"):
-        replace(get_architecture(name), **change)
+        get_architecture(name).derive(**change)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "ecaresnet50d_pruned", "test_resnet"])
+def test_json_gives_the_architecture_back(name):
+    row = get_architecture(name)
+    record = json.loads(json.dumps(row.to_json()))
+    assert Architecture.from_json(record) == row
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"block": {"type": "Path"}}, "no record of type 'Path'"),
+        ({"block": {"type": "Basic", "radix": 2}}, "unknown entry 'radix'"),
+        ({"stem": {"type": "Basic"}}, "stem="),
+        ({"depths": [[[[[[[[1]]]]]]]]}, "nested deeper"),
+        ({"later": 1}, "unknown entry 'later'"),
+    ],
+)
+def test_a_foreign_json_record_is_refused(change, reason):
+    record = get_architecture("resnet18").to_json() | change
+    with pytest.raises(InputError, match=reason):
+        Architecture.from_json(record)
 
 
 def test_importing_and_reading_the_table_is_cheap():

@@ -14,6 +14,7 @@ from export.graph.files import load
 from export.model.source import randomize_normalization
 from export.onnx import export_onnx
 from keras_resnet import build, get_architecture, list_models
+from keras_resnet.architectures.records import SplitAttention
 
 pytestmark = pytest.mark.slow
 
@@ -37,4 +38,6 @@ def test_every_architecture_exports(name, tmp_path):
     assert all(not node.domain and onnx.defs.has(node.op_type) for node in nodes)
     # the images', and the weights' of ResNeSt's splits where groups attend apart
     turned = [node for node in nodes if node.op_type == "Transpose"]
-    assert len(turned) == 1 or (row.radix > 1 and row.cardinality > 1)
+    block = row.blocks[0]
+    splits = isinstance(block, SplitAttention) and block.radix > 1
+    assert len(turned) == 1 or (splits and block.groups > 1)

@@ -4,13 +4,12 @@ Weights are seeded by their names; the scripts in golden/ wrote the answers, and
 torch is needed here. The fast tests take a representative of every mechanism.
 """
 
-from dataclasses import replace
-
 import keras
 import numpy as np
 import pytest
 from golden import ours, seeded
 
+from keras_resnet.architectures.records import ImageNetStem
 from keras_resnet.layers import StandardizedConv2D
 from keras_resnet.weights.matching import named_variables
 
@@ -145,8 +144,9 @@ def test_a_wrong_tensor_fails(change):
     [
         ("resnet20", {"epsilon": 1e-3}),  # Keras's default
         ("resnet26", {"stride_conv": 1}),
-        ("resnetv2_18", {"stem_pool": "zero_max"}),  # v2 has no ReLU before the pool
-        ("resnetv2_50x1_bit", {"stem_pool": "max"}),  # BiT does pad with zeros
+        # v2 has no ReLU before the pool
+        ("resnetv2_18", {"stem": ImageNetStem(pool="zero_max")}),
+        ("resnetv2_50x1_bit", {"stem": ImageNetStem(pool="max")}),  # BiT pads zeros
         ("resnetv2_50x1_bit", {"standardized": False}),
         ("resnet26d", {"shortcut": "B"}),
         ("resnetblur18", {"antialias": "average"}),
@@ -159,7 +159,7 @@ def test_a_wrong_tensor_fails(change):
 def test_a_wrong_architecture_fails(name, change):
     case = CASES[name][0]
     settings = case["settings"] | change
-    assert _fails(replace(ours.architecture(case["model"]), **settings), name)
+    assert _fails(ours.architecture(case["model"]).derive(**settings), name)
 
 
 def test_a_wrong_standardization_fails(monkeypatch):

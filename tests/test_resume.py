@@ -223,7 +223,7 @@ def test_other_settings_are_refused_with_both_values(changes, wanted, whole_comm
 
 def test_another_architecture_of_the_same_name_is_refused(whole, data):
     with pytest.raises(InputError, match="architecture"):
-        train(replace(NET, shortcut="B"), data, QUICK, whole, resume=True)
+        train(NET.derive(shortcut="B"), data, QUICK, whole, resume=True)
 
 
 def test_what_a_killed_save_left_is_removed(data, tmp_path, monkeypatch):

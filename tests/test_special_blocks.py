@@ -22,23 +22,23 @@ CHANNELS = 32
 BLOCKS = {
     "radix 2": partial(split_attention_block, filters=8),
     "radix 4, 2 groups": partial(
-        split_attention_block, filters=8, radix=4, cardinality=2, pool_first=True
+        split_attention_block, filters=8, radix=4, groups=2, pool_first=True
     ),
     "radix 1, 4 groups": partial(
-        split_attention_block, filters=16, radix=1, cardinality=4, base_width=24
+        split_attention_block, filters=16, radix=1, groups=4, base_width=24
     ),
     "selective basic": partial(selective_kernel_basic_block, filters=CHANNELS),
     "selective bottleneck": partial(selective_kernel_bottleneck_block, filters=8),
     "selective groups": partial(
         selective_kernel_bottleneck_block,
         filters=8,
-        cardinality=4,
+        groups=4,
         base_width=16,
         divisor=32,
         split_input=False,
     ),
     "res2net": partial(res2net_block, filters=8, shortcut="D"),
-    "res2next": partial(res2net_block, filters=16, cardinality=2, base_width=4),
+    "res2next": partial(res2net_block, filters=16, groups=2, base_width=4),
 }
 each_block = pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
 
@@ -121,14 +121,12 @@ def weights_of(model, name: str, images) -> np.ndarray:
     return keras.Model(model.input, model.get_layer(name).output)(images).numpy()
 
 
-@pytest.mark.parametrize(("radix", "cardinality"), [(2, 1), (4, 2), (2, 4)])
-def test_attention_shares_each_channel_among_the_splits(
-    radix, cardinality, random_images
-):
+@pytest.mark.parametrize(("radix", "groups"), [(2, 1), (4, 2), (2, 4)])
+def test_attention_shares_each_channel_among_the_splits(radix, groups, random_images):
     block = partial(split_attention_block, filters=16)
-    model = model_of(block, radix=radix, cardinality=cardinality, base_width=16)
+    model = model_of(block, radix=radix, groups=groups, base_width=16)
     weights = weights_of(model, "block-conv2-excite", random_images(5, 5, CHANNELS))
-    splits = weights.reshape(2, radix, 4 * cardinality)
+    splits = weights.reshape(2, radix, 4 * groups)
     np.testing.assert_allclose(splits.sum(axis=1), 1, rtol=1e-5)
     assert splits.std(axis=2).min() > 1e-3  # every channel has its own
 
@@ -195,7 +193,7 @@ def test_dense_features_load_in_safe_mode(random_images, tmp_path):
 @pytest.mark.parametrize(
     ("block", "options", "message"),
     [
-        (split_attention_block, {"filters": 16, "cardinality": 3}, "cardinality=3"),
+        (split_attention_block, {"filters": 16, "groups": 3}, "groups=3"),
         (split_attention_block, {"filters": 16, "radix": 3}, "radix=3"),
         (split_attention_block, {"filters": 1, "base_width": 24}, "filters=1"),
         (selective_kernel_basic_block, {"filters": 8, "stride": 3}, "stride=3"),
@@ -206,7 +204,7 @@ def test_dense_features_load_in_safe_mode(random_images, tmp_path):
         ),
         (
             selective_kernel_bottleneck_block,
-            {"filters": 16, "cardinality": 3, "base_width": 20},
+            {"filters": 16, "groups": 3, "base_width": 20},
             "equal parts",
         ),
         (res2net_block, {"filters": 2}, "filters from 3"),

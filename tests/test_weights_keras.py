@@ -13,6 +13,7 @@ from golden import seeded
 from keras.src.applications import resnet as applications
 
 from keras_resnet import InputError, build, get_architecture, load_weights
+from keras_resnet.architectures.records import DeepStem
 from keras_resnet.weights.matching import arrays_of
 
 PRESETS = json.loads((Path(__file__).parent / "golden/presets.json").read_text())
@@ -42,8 +43,8 @@ def published(preact, **options):
 def ours(name):
     """The same network here."""
     row = get_architecture(name)
-    widths = {"widths": (8, 16), "stem_widths": (64,)}
-    return replace(row, name=name, depths=(2, 2), **widths)
+    stem = replace(row.stem, width=64)
+    return replace(row, name=name, depths=(2, 2), widths=(8, 16), stem=stem)
 
 
 def save_as_2019(model, path):
@@ -153,12 +154,9 @@ def kinds(path):
 
 
 def preset_model(name, **options):
-    row = replace(
-        get_architecture(name),
-        depths=(2, 1),
-        widths=(64, 8),
-        stem_widths=(8, 8, 64) if name.endswith("_vd") else (),
-    )
+    row = replace(get_architecture(name), depths=(2, 1), widths=(64, 8))
+    if name.endswith("_vd"):
+        row = replace(row, stem=DeepStem((8, 8, 64)))
     height, width = PRESETS["size"]
     return build(
         row,

@@ -1,21 +1,23 @@
 """The table of architectures: what a name stands for. Standard library only.
 
-A row is an `Architecture`; a variant is a row derived from another with
-`dataclasses.replace`. The rows cite `PAPERS`.
+A row is an `Architecture`: what all networks have, and the records of its stem and its
+blocks, which hold what only these read. A variant is derived from another row. The rows
+cite `PAPERS`.
 """
 
 import fnmatch
 import re
 
-from keras_resnet.architectures import original, preactivation, relatives, variants
-from keras_resnet.architectures.original import cifar as cifar
+from keras_resnet.architectures import other_families, resnet, resnetv2, timm_resnet
+from keras_resnet.architectures.architecture import Architecture as Architecture
 from keras_resnet.architectures.papers import PAPERS as PAPERS
-from keras_resnet.architectures.record import Architecture as Architecture
+from keras_resnet.architectures.resnet import cifar as cifar
+from keras_resnet.architectures.resnet import plain
 from keras_resnet.common.errors import InputError, closest
 
 _TABLE = {
     row.name: row
-    for family in (original, variants, preactivation, relatives)
+    for family in (resnet, timm_resnet, resnetv2, other_families)
     for row in family.rows()
 }
 _ALIASES = {
@@ -55,7 +57,7 @@ def get_architecture(name: str) -> Architecture:
         return _TABLE[key]
     if match := re.fullmatch(r"(resnet|plain)(\d+)_cifar", key):
         row = cifar(int(match[2]))
-        return original.plain(row) if match[1] == "plain" else row
+        return plain(row) if match[1] == "plain" else row
     raise InputError(f"unknown model {name!r}.{_advice(key)}")
 
 

@@ -10,9 +10,9 @@ side, which Keras's "same" is not at stride 2.
 
 from keras_resnet.blocks.attention import efficient_attention as efficient_attention
 from keras_resnet.blocks.attention import squeeze_excitation as squeeze_excitation
+from keras_resnet.blocks.bottleneck import basic_block as basic_block
+from keras_resnet.blocks.bottleneck import bottleneck_block as bottleneck_block
 from keras_resnet.blocks.dense import dense_features as dense_features
-from keras_resnet.blocks.original import basic_block as basic_block
-from keras_resnet.blocks.original import bottleneck_block as bottleneck_block
 from keras_resnet.blocks.preactivation import (
     preactivation_basic_block as preactivation_basic_block,
 )

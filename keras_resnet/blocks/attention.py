@@ -1,40 +1,40 @@
-"""Attention over channels, behind a block's branch."""
+"""Attention over channels, after a block's branch."""
 
 import math
 
 from keras import layers
 
+from keras_resnet.architectures.records import (
+    Attention,
+    EfficientAttention,
+    SqueezeExcitation,
+)
 from keras_resnet.common.errors import InputError
-from keras_resnet.style import NHWC
-
-KINDS = (None, "se", "eca")
+from keras_resnet.layers import NHWC
 
 
-def attention(
-    x,
-    kind: str | None,
-    *,
-    ratio: float = 1 / 16,
-    divisor: int = 8,
-    like: int,
-    name: str,
-):
-    """`x` with its channels weighed, as `kind` says; `x` itself for None.
+def attend(x, attention: Attention | None, *, kernel_channels: int, name: str):
+    """`x` with its channels weighted as a record says; `x` itself for None.
 
     Args:
         x: (batch, height, width, channels).
-        kind: None, "se" or "eca".
-        ratio, divisor: of "se".
-        like: channels that decide on the kernel of "eca".
+        attention: None, `SqueezeExcitation(...)` or `EfficientAttention()`.
+        kernel_channels: the channels that the kernel of `EfficientAttention` depends
+            on; a pruned net keeps its parent's.
         name: of the block.
     """
-    if kind not in KINDS:
-        raise InputError(f"attention={kind!r}: accepted are None, 'se' and 'eca'.")
-    if kind == "se":
-        return squeeze_excitation(x, ratio, divisor, name=f"{name}-se")
-    if kind == "eca":
-        return efficient_attention(x, eca_kernel(like), name=f"{name}-se")
-    return x
+    if attention is None:
+        return x
+    if isinstance(attention, SqueezeExcitation):
+        return squeeze_excitation(
+            x, attention.ratio, attention.divisor, name=f"{name}-se"
+        )
+    if isinstance(attention, EfficientAttention):
+        return efficient_attention(x, eca_kernel(kernel_channels), name=f"{name}-se")
+    raise InputError(
+        f"attention={attention!r}: accepted are None, SqueezeExcitation(...) and "
+        "EfficientAttention()."
+    )
 
 
 def divisible(value: float, divisor: int = 8) -> int:
@@ -43,7 +43,7 @@ def divisible(value: float, divisor: int = 8) -> int:
 
 
 def squeeze_excitation(x, ratio: float = 1 / 16, divisor: int = 8, *, name: str):
-    """Weighs channels by two 1x1 convolutions of their averages.
+    """Weights channels by two 1x1 convolutions of their averages.
 
     Hu et al. 2017, section 3, with timm's rounding of the reduced channels and its
     ReLU between the two, whatever the network's activation.
@@ -73,7 +73,7 @@ def eca_kernel(channels: int) -> int:
 
 
 def efficient_attention(x, kernel: int, *, name: str):
-    """Weighs channels by a 1-D convolution over their averages (Wang et al. 2019).
+    """Weights channels by a 1-D convolution over their averages (Wang et al. 2019).
 
     Args:
         x: (batch, height, width, channels).
@@ -84,7 +84,8 @@ def efficient_attention(x, kernel: int, *, name: str):
     weights = layers.GlobalAveragePooling2D(data_format=NHWC, name=f"{name}-pool")(x)
     weights = layers.Reshape((channels, 1), name=f"{name}-line")(weights)
     weights = layers.Conv1D(
-        *(1, kernel),
+        1,
+        kernel,
         padding="same",
         data_format=NHWC,
         use_bias=False,

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from keras import layers
 
+from keras_resnet.blocks.pools import stem_max_pool
 from keras_resnet.common.errors import InputError
-from keras_resnet.layers import LowestPadding2D
-from keras_resnet.style import DEFAULT_STYLE, NHWC, Style
+from keras_resnet.layers import NHWC
+from keras_resnet.style import DEFAULT_STYLE, Style
 
 
 def dense_features(
@@ -40,24 +41,13 @@ def dense_features(
     prefix = f"{name}-features"
     x = style.convolution(x, widths[0], 7, 2, name=f"{prefix}-conv0")
     x = style.norm_activation(x, norm=f"{prefix}-norm0", activation=f"{prefix}-relu0")
-    x = _pool(x, style, f"{prefix}-pool0")
+    x = stem_max_pool(x, zeros=style.ends_in_relu, name=f"{prefix}-pool0")
     for i, (depth, width) in enumerate(zip(depths, widths, strict=True), start=1):
         if i > 1:
             x = transition(x, width, style=style, name=f"{prefix}-transition{i - 1}")
         x = dense_block(x, depth, growth, style=style, name=f"{prefix}-denseblock{i}")
     names = {"norm": f"{prefix}-norm5", "activation": f"{prefix}-relu5"}
     return style.norm_activation(x, **names)
-
-
-def _pool(x, style, name):
-    """The stem's 3x3 max pool, where padding never wins."""
-    behind_relu = style.activation == "relu" and style.norm not in ("evonorm", "frn")
-    padding = f"{name}-padding"
-    if behind_relu:
-        x = layers.ZeroPadding2D(1, data_format=NHWC, name=padding)(x)
-    else:
-        x = LowestPadding2D(1, name=padding)(x)
-    return layers.MaxPooling2D(3, 2, data_format=NHWC, name=name)(x)
 
 
 def dense_block(

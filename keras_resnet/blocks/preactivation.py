@@ -1,10 +1,9 @@
 """Basic and bottleneck blocks in full pre-activation order (v2)."""
 
-from keras_resnet.blocks.branch import basic, bottleneck, stride_of
-from keras_resnet.blocks.shortcut import drop_path as drop
-from keras_resnet.blocks.shortcut import join
-from keras_resnet.blocks.shortcut import shortcut as beside
-from keras_resnet.style import DEFAULT_STYLE
+from keras_resnet.blocks.bottleneck import group_width
+from keras_resnet.blocks.shortcut import join, project_shortcut
+from keras_resnet.common.numbers import check_choice
+from keras_resnet.style import DEFAULT_STYLE, Style
 
 
 def preactivation_basic_block(
@@ -14,24 +13,65 @@ def preactivation_basic_block(
     *,
     dilation: int = 1,
     first_dilation: int | None = None,
-    first: bool = False,
-    **options,
+    shortcut: str = "B",
+    preactivate_shortcut: bool = False,
+    style: Style = DEFAULT_STYLE,
+    drop_path: float = 0.0,
+    zero_init: bool = False,
+    name: str,
 ):
     """`basic_block` in full pre-activation order (He et al. 2016, fig. 1b).
 
     A shortcut that changes the shape starts from the pre-activated input, as in the
-    authors' code (KaimingHe/resnet-1k-layers). A normalisation and an activation are
+    authors' code (KaimingHe/resnet-1k-layers). A normalization and an activation are
     still to follow the last block of a network.
 
     Args:
-        first: of a network, right behind its first convolution: an identity shortcut
-            too starts from the pre-activated input (He et al. 2016, appendix).
         x, filters, stride, dilation, first_dilation: as in `basic_block`.
-        **options: `shortcut`, `attention` and so on, as in
-            `preactivation_bottleneck_block`.
+        shortcut: where the shape changes: "B", "D", "A", "subsample" or "none".
+        preactivate_shortcut: whether an identity shortcut starts from the
+            pre-activated input too, as right after a network's first convolution (He
+            et al. 2016, appendix).
+        style, drop_path, name: as in `bottleneck_block`.
+        zero_init: whether the last kernel starts at zero, as in timm's resnetv2.py.
+
+    Returns:
+        (batch, ceil(height / stride), ceil(width / stride), filters).
     """
-    branch = basic(filters, stride, dilation, first_dilation)
-    return _block(x, branch, dilation, first, **options)
+    preactivated = style.norm_activation(
+        x, norm=f"{name}-norm1", activation=f"{name}-relu1"
+    )
+    y = style.convolution(
+        preactivated,
+        filters,
+        3,
+        stride,
+        dilation=first_dilation or dilation,
+        name=f"{name}-conv1",
+    )
+    y = style.norm_activation(y, norm=f"{name}-norm2", activation=f"{name}-relu2")
+    y = style.convolution(
+        y,
+        filters,
+        3,
+        dilation=dilation,
+        outer=True,
+        zero=zero_init,
+        name=f"{name}-conv2",
+    )
+    if preactivate_shortcut or _changes_shape(x, filters, stride, shortcut):
+        x = preactivated
+    x = project_shortcut(
+        x,
+        filters,
+        stride,
+        dilation=dilation,
+        kind=shortcut,
+        normalized=False,
+        style=style,
+        name=name,
+    )
+    return join(x, y, shortcut, drop_path, name=name)
 
 
 def preactivation_bottleneck_block(
@@ -42,65 +82,62 @@ def preactivation_bottleneck_block(
     stride_conv: int = 2,
     dilation: int = 1,
     first_dilation: int | None = None,
-    cardinality: int = 1,
+    groups: int = 1,
     base_width: int = 64,
-    **options,
+    shortcut: str = "B",
+    style: Style = DEFAULT_STYLE,
+    drop_path: float = 0.0,
+    zero_init: bool = False,
+    name: str,
 ):
     """`bottleneck_block` in full pre-activation order; see the basic one.
 
     Args:
-        x, filters, stride, stride_conv, dilation, first_dilation, cardinality,
-            base_width: as in `bottleneck_block`.
-        **options: `shortcut`, `style`, `drop_path`, `zero_init` (of the last
-            convolution, as in timm's resnetv2.py) and `name`, as there.
+        x, filters, stride, stride_conv, dilation, first_dilation, groups, base_width:
+            as in `bottleneck_block`.
+        shortcut, style, drop_path, zero_init, name: as in `preactivation_basic_block`.
+
+    Returns:
+        (batch, ceil(height / stride), ceil(width / stride), 4 * filters).
     """
-    branch = bottleneck(
-        *(filters, stride, dilation, first_dilation),
-        stride_conv=stride_conv,
-        cardinality=cardinality,
-        base_width=base_width,
+    check_choice("stride_conv", stride_conv, (1, 2))
+    width = group_width(filters, base_width, groups)
+    strides = (stride, 1) if stride_conv == 1 else (1, stride)
+
+    preactivated = style.norm_activation(
+        x, norm=f"{name}-norm1", activation=f"{name}-relu1"
     )
-    return _block(x, branch, dilation, False, **options)
-
-
-def _block(
-    x,
-    branch,
-    dilation,
-    first,
-    *,
-    shortcut="B",
-    style=DEFAULT_STYLE,
-    drop_path=0.0,
-    zero_init=False,
-    name,
-):
-    y = x
-    for i, unit in enumerate(branch, start=1):
-        names = {"norm": f"{name}-norm{i}", "activation": f"{name}-relu{i}"}
-        y = style.norm_activation(y, **names)
-        if i == 1:
-            preactivated = y
-        last = i == len(branch)
-        y = style.convolution(
-            *(y, unit.filters, unit.kernel, unit.stride),
-            dilation=unit.dilation,
-            groups=unit.groups,
-            outer=last,
-            zero=last and zero_init,
-            name=f"{name}-conv{i}",
-        )
-    y = drop(y, drop_path, name=name)
-    filters, stride = branch[-1].filters, stride_of(branch)
-    widens = x.shape[-1] != filters
-    # a pure subsampling keeps the raw input (keras.applications' resnet.py)
-    changes = widens or (stride != 1 and shortcut != "subsample")
-    x = beside(
-        *(preactivated if changes or first else x, filters, stride),
+    y = style.convolution(preactivated, width, 1, strides[0], name=f"{name}-conv1")
+    y = style.norm_activation(y, norm=f"{name}-norm2", activation=f"{name}-relu2")
+    y = style.convolution(
+        y,
+        width,
+        3,
+        strides[1],
+        dilation=first_dilation or dilation,
+        groups=groups,
+        name=f"{name}-conv2",
+    )
+    y = style.norm_activation(y, norm=f"{name}-norm3", activation=f"{name}-relu3")
+    y = style.convolution(
+        y, 4 * filters, 1, outer=True, zero=zero_init, name=f"{name}-conv3"
+    )
+    if _changes_shape(x, 4 * filters, stride, shortcut):
+        x = preactivated
+    x = project_shortcut(
+        x,
+        4 * filters,
+        stride,
         dilation=dilation,
         kind=shortcut,
         normalized=False,
         style=style,
         name=name,
     )
-    return join(x, y, shortcut, name=name)
+    return join(x, y, shortcut, drop_path, name=name)
+
+
+def _changes_shape(x, filters: int, stride: int, shortcut: str) -> bool:
+    """Whether the shortcut does; a pure subsampling keeps the raw input
+    (keras.applications' resnet.py)."""
+    return x.shape[-1] != filters or (stride != 1 and shortcut != "subsample")

@@ -5,7 +5,9 @@ Gao et al. 2019, "Res2Net: A New Multi-scale Backbone Architecture", arXiv:1904.
 
 from keras import layers
 
-from keras_resnet.blocks.pieces import group_width, joined, padded_average_pool
+from keras_resnet.blocks.bottleneck import group_width
+from keras_resnet.blocks.pools import padded_average_pool
+from keras_resnet.blocks.shortcut import join, project_shortcut
 from keras_resnet.common.errors import InputError
 from keras_resnet.layers import ChannelSplit
 from keras_resnet.style import DEFAULT_STYLE, Style
@@ -22,7 +24,7 @@ def res2net_block(
     style: Style = DEFAULT_STYLE,
     drop_path: float = 0.0,
     zero_init: bool = False,
-    cardinality: int = 1,
+    groups: int = 1,
     base_width: int = 26,
     scale: int = 4,
     name: str,
@@ -42,7 +44,7 @@ def res2net_block(
         style: of convolutions, normalisations and activations.
         drop_path: probability of leaving the branch out in training.
         zero_init: start the last normalisation's scale at zero.
-        cardinality: groups of each 3x3 convolution.
+        groups: of each 3x3 convolution.
         base_width: channels of such a group, for 64 filters.
         scale: groups of channels (s in the paper), 2 or more.
         name: prefix of the block's layers.
@@ -60,39 +62,40 @@ def res2net_block(
         raise InputError(
             f"stride={stride} with dilation={rate} of {name}: one of them must be 1."
         )
-    width = group_width(filters, base_width, cardinality)
+    width = group_width(filters, base_width, groups)
     y = style.convolution(x, scale * width, 1, name=f"{name}-conv1")
     y = style.norm_activation(y, norm=f"{name}-bn1", activation=f"{name}-relu1")
-    groups = ChannelSplit(scale, name=f"{name}-split")(y)
+    parts = ChannelSplit(scale, name=f"{name}-split")(y)
     chained = stride == 1 and x.shape[-1] == 4 * filters
     if not chained:
-        groups[-1] = padded_average_pool(groups[-1], stride, name=f"{name}-pool")
-    options = {"stride": stride, "dilation": rate, "groups": cardinality}
-    y = _hierarchy(groups, chained, style, options, name)
+        parts[-1] = padded_average_pool(parts[-1], stride, name=f"{name}-pool")
+    outputs = []
+    for i, part in enumerate(parts[:-1]):
+        if chained and i > 0:
+            part = layers.Add(name=f"{name}-chain-{i}")([outputs[-1], part])
+        part = style.convolution(
+            part,
+            part.shape[-1],
+            3,
+            stride,
+            dilation=rate,
+            groups=groups,
+            name=f"{name}-convs-{i}",
+        )
+        names = {"norm": f"{name}-bns-{i}", "activation": f"{name}-relus-{i}"}
+        outputs.append(style.norm_activation(part, **names))
+    y = layers.Concatenate(name=f"{name}-concat")([*outputs, parts[-1]])
     y = style.convolution(y, 4 * filters, 1, name=f"{name}-conv3")
     y = style.normalization(y, zero=zero_init, name=f"{name}-bn3")
-    return joined(
+    x = project_shortcut(
         x,
-        y,
+        4 * filters,
         stride,
         dilation=dilation,
         first_dilation=first_dilation,
-        shortcut=shortcut,
+        kind=shortcut,
         style=style,
-        drop_path=drop_path,
         name=name,
     )
-
-
-def _hierarchy(groups, chained, style, options, name):
-    """A 3x3 convolution for all groups but the last, then all side by side."""
-    outputs = []
-    for i, group in enumerate(groups[:-1]):
-        if chained and i > 0:
-            group = layers.Add(name=f"{name}-chain-{i}")([outputs[-1], group])
-        y = style.convolution(
-            group, group.shape[-1], 3, name=f"{name}-convs-{i}", **options
-        )
-        names = {"norm": f"{name}-bns-{i}", "activation": f"{name}-relus-{i}"}
-        outputs.append(style.norm_activation(y, **names))
-    return layers.Concatenate(name=f"{name}-concat")([*outputs, groups[-1]])
+    y = join(x, y, shortcut, drop_path, name=name)
+    return style.activate(y, name=f"{name}-relu")

@@ -7,10 +7,11 @@ dilated 3x3, as there.
 from keras import layers
 
 from keras_resnet.blocks.attention import divisible
-from keras_resnet.blocks.pieces import group_width, joined
+from keras_resnet.blocks.bottleneck import group_width
+from keras_resnet.blocks.shortcut import join, project_shortcut
 from keras_resnet.common.errors import InputError
-from keras_resnet.layers import ChannelSplit
-from keras_resnet.style import DEFAULT_STYLE, NHWC, Style
+from keras_resnet.layers import NHWC, ChannelSplit
+from keras_resnet.style import DEFAULT_STYLE, Style
 
 PATHS = 2  # M in the paper
 
@@ -65,17 +66,18 @@ def selective_kernel_basic_block(
     )
     y = style.convolution(y, filters, 3, dilation=dilation, name=f"{name}-conv2-conv")
     y = style.normalization(y, zero=zero_init, name=f"{name}-conv2-bn")
-    return joined(
+    x = project_shortcut(
         x,
-        y,
+        filters,
         stride,
         dilation=dilation,
         first_dilation=first_dilation,
-        shortcut=shortcut,
+        kind=shortcut,
         style=style,
-        drop_path=drop_path,
         name=name,
     )
+    y = join(x, y, shortcut, drop_path, name=name)
+    return style.activate(y, name=f"{name}-relu")
 
 
 def selective_kernel_bottleneck_block(
@@ -89,7 +91,7 @@ def selective_kernel_bottleneck_block(
     style: Style = DEFAULT_STYLE,
     drop_path: float = 0.0,
     zero_init: bool = False,
-    cardinality: int = 1,
+    groups: int = 1,
     base_width: int = 64,
     ratio: float = 1 / 16,
     divisor: int = 8,
@@ -100,7 +102,7 @@ def selective_kernel_bottleneck_block(
 
     Args:
         filters: a quarter of the channels that leave.
-        cardinality: groups of each path's convolution (G in the paper).
+        groups: of each path's convolution (G in the paper).
         base_width: channels of a group, for 64 filters.
         x, stride, dilation, first_dilation, shortcut, style, drop_path, zero_init,
             ratio, divisor, split_input, name: as in `selective_kernel_basic_block`.
@@ -111,7 +113,7 @@ def selective_kernel_bottleneck_block(
     Raises:
         InputError: stride, dilation or channels do not fit each other.
     """
-    width = group_width(filters, base_width, cardinality)
+    width = group_width(filters, base_width, groups)
     y = style.convolution(x, width, 1, name=f"{name}-conv1-conv")
     y = style.norm_activation(
         y, norm=f"{name}-conv1-bn", activation=f"{name}-conv1-relu"
@@ -121,7 +123,7 @@ def selective_kernel_bottleneck_block(
         width,
         stride,
         dilation=first_dilation or dilation,
-        cardinality=cardinality,
+        groups=groups,
         style=style,
         ratio=ratio,
         divisor=divisor,
@@ -130,17 +132,18 @@ def selective_kernel_bottleneck_block(
     )
     y = style.convolution(y, 4 * filters, 1, name=f"{name}-conv3-conv")
     y = style.normalization(y, zero=zero_init, name=f"{name}-conv3-bn")
-    return joined(
+    x = project_shortcut(
         x,
-        y,
+        4 * filters,
         stride,
         dilation=dilation,
         first_dilation=first_dilation,
-        shortcut=shortcut,
+        kind=shortcut,
         style=style,
-        drop_path=drop_path,
         name=name,
     )
+    y = join(x, y, shortcut, drop_path, name=name)
+    return style.activate(y, name=f"{name}-relu")
 
 
 def selective_kernel(
@@ -149,7 +152,7 @@ def selective_kernel(
     stride: int = 1,
     *,
     dilation: int = 1,
-    cardinality: int = 1,
+    groups: int = 1,
     style: Style,
     ratio: float,
     divisor: int,
@@ -163,7 +166,7 @@ def selective_kernel(
         filters: channels that leave.
         stride: 1 or 2.
         dilation: of the first path; the second has twice as much.
-        cardinality: groups of both convolutions.
+        groups: of both convolutions.
         style: of convolutions, normalisations and activations.
         ratio: reduced channels of the attention over `filters` (1 / r in the paper).
         divisor: the reduced channels are a multiple of it, so it is their least
@@ -176,7 +179,7 @@ def selective_kernel(
     Returns:
         (batch, ceil(height / stride), ceil(width / stride), filters).
     """
-    _check(x, stride, dilation, cardinality, split_input, name)
+    _check(x, stride, dilation, groups, split_input, name)
     near, far = ChannelSplit(PATHS, name=f"{name}-split")(x) if split_input else (x, x)
     if stride == 2:  # dilated by 2, a kernel meets every other position alone
         pool = layers.MaxPooling2D(1, 2, data_format=NHWC, name=f"{name}-subsample")
@@ -187,9 +190,12 @@ def selective_kernel(
     ):
         prefix = f"{name}-paths-{i}"
         path = style.convolution(
-            *(path, filters, 3, step),
+            path,
+            filters,
+            3,
+            step,
             dilation=rate,
-            groups=cardinality,
+            groups=groups,
             name=f"{prefix}-conv",
         )
         names = {"norm": f"{prefix}-bn", "activation": f"{prefix}-relu"}
@@ -221,15 +227,15 @@ def _select(paths, reduced, style, name):
     return layers.Add(name=f"{name}-sum")(weighted)
 
 
-def _check(x, stride, dilation, cardinality, split_input, name):
+def _check(x, stride, dilation, groups, split_input, name):
     if stride not in (1, 2) or (stride == 2 and dilation > 1):
         raise InputError(
             f"stride={stride} with dilation={dilation} of {name}: accepted are "
             "stride 1 with any dilation and stride 2 with dilation 1."
         )
-    parts = PATHS * cardinality if split_input else cardinality
+    parts = PATHS * groups if split_input else groups
     if x.shape[-1] % parts:
         raise InputError(
             f"{name} cannot cut its {x.shape[-1]} input channels into {parts} equal "
-            "parts (paths with split_input, times cardinality)."
+            "parts (paths with split_input, times groups)."
         )

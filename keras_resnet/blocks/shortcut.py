@@ -1,15 +1,17 @@
 """What stands beside a block's branch, and how the two join."""
 
+from typing import get_args
+
 from keras import layers
 
+from keras_resnet.architectures.records import Shortcut
 from keras_resnet.common.errors import InputError
-from keras_resnet.layers import IdentityShortcut
-from keras_resnet.style import NHWC, Style
+from keras_resnet.common.numbers import check_choice
+from keras_resnet.layers import NHWC, IdentityShortcut
+from keras_resnet.style import Style
 
-KINDS = ("A", "B", "D", "subsample", "none")
 
-
-def shortcut(
+def project_shortcut(
     x,
     filters: int,
     stride: int = 1,
@@ -30,17 +32,14 @@ def shortcut(
         filters, stride: channels and stride of the branch.
         dilation: of the block.
         first_dilation: of the stage before; None for `dilation`.
-        kind: as `Architecture.shortcut`.
+        kind: as `architectures.records.Shortcut` says.
         kernel: side of a "B" projection's kernel where it strides or dilates.
         always: project even where the shape stays.
-        normalized: whether normalisation follows the projection (not in v2).
+        normalized: whether normalization follows the projection (not in v2).
         style: of the network.
         name: of the block; layers are named as timm names them.
     """
-    if kind not in KINDS:
-        raise InputError(
-            f"shortcut={kind!r}: accepted are {', '.join(map(repr, KINDS))}."
-        )
+    check_choice("shortcut", kind, get_args(Shortcut))
     widens = x.shape[-1] != filters
     if kind == "none" or not (widens or stride != 1 or always):
         return x
@@ -84,18 +83,14 @@ def _pool(x, stride, dilation, name):
     return layers.AveragePooling2D(2, stride, "same", data_format=NHWC, name=name)(x)
 
 
-def drop_path(y, rate: float, *, name: str):
-    """Leaves an image's branch out with probability `rate`, in training.
+def join(x, y, kind: str, drop_path: float, *, name: str):
+    """The sum of a shortcut and its branch; the branch alone in a plain net.
 
-    Stochastic depth (Huang et al. 2016, arXiv:1603.09382), scaled so that inference
-    needs no change: a stock dropout whose noise is shared by all positions.
+    With probability `drop_path` an image's branch is left out in training: stochastic
+    depth (Huang et al. 2016, arXiv:1603.09382), scaled so that inference needs no
+    change: a stock dropout whose noise is shared by all positions.
     """
-    if not rate:
-        return y
-    shape = (None, 1, 1, 1)
-    return layers.Dropout(rate, noise_shape=shape, name=f"{name}-drop-path")(y)
-
-
-def join(x, y, kind: str, *, name: str):
-    """The sum of a shortcut and its branch; the branch alone in a plain net."""
+    if drop_path:
+        noise = (None, 1, 1, 1)
+        y = layers.Dropout(drop_path, noise, name=f"{name}-drop-path")(y)
     return y if kind == "none" else layers.Add(name=f"{name}-add")([x, y])

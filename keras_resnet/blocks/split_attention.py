@@ -6,10 +6,12 @@ Zhang et al. 2020, "ResNeSt: Split-Attention Networks", arXiv:2004.08955, sectio
 from keras import layers
 
 from keras_resnet.blocks.attention import divisible
-from keras_resnet.blocks.pieces import group_width, joined, padded_average_pool
+from keras_resnet.blocks.bottleneck import group_width
+from keras_resnet.blocks.pools import padded_average_pool
+from keras_resnet.blocks.shortcut import join, project_shortcut
 from keras_resnet.common.errors import InputError
-from keras_resnet.layers import ChannelSplit
-from keras_resnet.style import DEFAULT_STYLE, NHWC, Style
+from keras_resnet.layers import NHWC, ChannelSplit
+from keras_resnet.style import DEFAULT_STYLE, Style
 
 
 def split_attention_block(
@@ -23,7 +25,7 @@ def split_attention_block(
     style: Style = DEFAULT_STYLE,
     drop_path: float = 0.0,
     zero_init: bool = False,
-    cardinality: int = 1,
+    groups: int = 1,
     base_width: int = 64,
     radix: int = 2,
     pool_first: bool = False,
@@ -43,20 +45,20 @@ def split_attention_block(
         style: of convolutions, normalisations and activations.
         drop_path: probability of leaving the branch out in training.
         zero_init: start the last normalisation's scale at zero.
-        cardinality: groups of channels that attend by themselves (K in the paper).
+        groups: of channels, which attend by themselves (K in the paper).
         base_width: channels of a group, for 64 filters.
         radix: splits of each group (R in the paper); with 1 a sigmoid gates the
             channels.
-        pool_first: average pool before the 3x3 convolution rather than behind it.
+        pool_first: average pool before the 3x3 convolution rather than after it.
         name: prefix of the block's layers.
 
     Returns:
         (batch, ceil(height / stride), ceil(width / stride), 4 * filters).
 
     Raises:
-        InputError: filters, cardinality and radix do not fit each other.
+        InputError: filters, groups and radix do not fit each other.
     """
-    width = group_width(filters, base_width, cardinality)
+    width = group_width(filters, base_width, groups)
     y = style.convolution(x, width, 1, name=f"{name}-conv1")
     y = style.norm_activation(y, norm=f"{name}-bn1", activation=f"{name}-relu1")
     if pool_first and stride > 1:
@@ -64,7 +66,7 @@ def split_attention_block(
     y = split_attention(
         y,
         dilation=first_dilation or dilation,
-        cardinality=cardinality,
+        groups=groups,
         radix=radix,
         style=style,
         name=f"{name}-conv2",
@@ -73,21 +75,22 @@ def split_attention_block(
         y = padded_average_pool(y, stride, name=f"{name}-avd_last")
     y = style.convolution(y, 4 * filters, 1, name=f"{name}-conv3")
     y = style.normalization(y, zero=zero_init, name=f"{name}-bn3")
-    return joined(
+    x = project_shortcut(
         x,
-        y,
+        4 * filters,
         stride,
         dilation=dilation,
         first_dilation=first_dilation,
-        shortcut=shortcut,
+        kind=shortcut,
         style=style,
-        drop_path=drop_path,
         name=name,
     )
+    y = join(x, y, shortcut, drop_path, name=name)
+    return style.activate(y, name=f"{name}-relu")
 
 
 def split_attention(
-    x, *, dilation: int = 1, cardinality: int, radix: int, style: Style, name: str
+    x, *, dilation: int = 1, groups: int, radix: int, style: Style, name: str
 ):
     """A 3x3 convolution into `radix` splits, and their sum weighted by attention.
 
@@ -96,45 +99,47 @@ def split_attention(
 
     Args:
         x: a Keras tensor of (batch, height, width, channels).
-        dilation, cardinality, radix, style, name: as in `split_attention_block`.
+        dilation, groups, radix, style, name: as in `split_attention_block`.
 
     Returns:
         The shape of `x`.
     """
     channels = x.shape[-1]
     reduced = max(32, divisible(channels * radix / 4))  # as in timm's split_attn.py
-    groups = cardinality * radix
-    if channels % groups or reduced % cardinality:
+    splits = groups * radix
+    if channels % splits or reduced % groups:
         raise InputError(
-            f"cardinality={cardinality}, radix={radix} of {name}: their product must "
-            f"divide its {channels} channels, and the cardinality the {reduced} of its "
+            f"groups={groups}, radix={radix} of {name}: their product must "
+            f"divide its {channels} channels, and the groups the {reduced} of its "
             "attention."
         )
     x = style.convolution(
-        *(x, channels * radix, 3),
+        x,
+        channels * radix,
+        3,
         dilation=dilation,
-        groups=groups,
+        groups=splits,
         name=f"{name}-conv",
     )
     x = _norm_relu(x, style, f"{name}-bn0", f"{name}-relu0")
-    weights = _attention(x, reduced, cardinality, radix, style, name)
+    weights = _attention(x, reduced, groups, radix, style, name)
     x = layers.Multiply(name=f"{name}-weighted")([x, weights])
     return _sum_of_splits(x, radix, name=f"{name}-output")
 
 
-def _attention(x, reduced, cardinality, radix, style, name):
+def _attention(x, reduced, groups, radix, style, name):
     """Weights of all channels of all splits, (batch, 1, 1, channels)."""
     channels = x.shape[-1]
     y = _sum_of_splits(x, radix, name=f"{name}-gap")
     y = layers.GlobalAveragePooling2D(NHWC, keepdims=True, name=f"{name}-squeeze")(y)
-    options = {"kernel": 1, "groups": cardinality, "bias": True}
+    options = {"kernel": 1, "groups": groups, "bias": True}
     y = style.convolution(y, reduced, **options, name=f"{name}-fc1")
     y = _norm_relu(y, style, f"{name}-bn1", f"{name}-relu1")
     y = style.convolution(y, channels, **options, name=f"{name}-fc2")
     if radix == 1:
         return layers.Activation("sigmoid", name=f"{name}-sigmoid")(y)
     # fc2's groups are the cardinal ones, whereas x has its splits outermost
-    grouped = (cardinality, radix, channels // (cardinality * radix))
+    grouped = (groups, radix, channels // (groups * radix))
     y = layers.Reshape(grouped, name=f"{name}-groups")(y)
     y = layers.Softmax(axis=2, name=f"{name}-rsoftmax")(y)
     y = layers.Permute((2, 1, 3), name=f"{name}-splits")(y)

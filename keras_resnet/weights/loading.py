@@ -138,8 +138,10 @@ def _same(ours: Architecture, theirs: Architecture) -> bool:
 def _set(model: "keras.Model", contents: Contents, head: str, source: str) -> bool:
     """Adapts and assigns; returns whether the model has the file's classifier."""
     card = card_of(model)
-    if card is not None and "bottleneck" in card.architecture.blocks:
-        stride = card.architecture.stride_conv
+    blocks = card.architecture.blocks if card is not None else ()
+    strides = [block.stride_conv for block in blocks if hasattr(block, "stride_conv")]
+    if strides:
+        stride = strides[0]
         if contents.stride_conv not in (None, stride):
             fault = (
                 f"its blocks have their stride in conv{contents.stride_conv}, the "

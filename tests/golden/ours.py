@@ -10,6 +10,7 @@ from golden import seeded
 
 from keras_resnet import Architecture, build, feature_maps, get_architecture
 from keras_resnet.architectures import cifar
+from keras_resnet.architectures.resnet import v2
 from keras_resnet.weights.matching import named_variables
 
 CLASSES = 10
@@ -18,7 +19,7 @@ TOLERANCE = 5e-5  # of the logits' spread; parity_log.csv has what was measured
 _RESNET29 = replace(cifar(29, "bottleneck", "B"), name="resnet29")
 _BESIDE_THE_TABLE = {
     "resnet29": _RESNET29,
-    "resnet29_v2": replace(_RESNET29, name="resnet29_v2", preactivation=True),
+    "resnet29_v2": v2(_RESNET29),
 }
 
 
@@ -48,7 +49,7 @@ def architecture(name: str) -> Architecture:
 
 def model_of(case: dict) -> keras.Model:
     """The model that answers a row of parity.json."""
-    net = replace(architecture(case["model"]), **case["settings"])
+    net = architecture(case["model"]).derive(**case["settings"])
     return seeded_model(net, seeded.gain(case["model"]))
 
 
