@@ -8,7 +8,6 @@ import pytest
 from export.parity.compare import (
     Differences,
     log_softmax,
-    max_abs,
     max_rel,
     output_snr_db,
     snr_db,
@@ -45,7 +44,7 @@ def test_probabilities_and_logits_have_the_same_snr():
 
 def test_largest_differences():
     expected, actual = np.array([[-1.0, 3.0]]), np.array([[-1.0, 3.5]])
-    assert max_abs(expected, actual) == 0.5
+    assert Differences.between(expected, actual).max_abs == 0.5
     assert max_rel(expected, actual) == 0.125
     assert max_rel(np.full((1, 2), 2.0), np.full((1, 2), 3.0)) == 0.5
     assert max_rel(np.zeros((1, 2)), np.zeros((1, 2))) == 0

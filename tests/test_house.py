@@ -33,7 +33,7 @@ MAY_IMPORT = {  # module of keras_resnet -> modules of keras_resnet
 }
 ROOMS_OF_EXPORT = {  # what other rooms of export they may import
     "graph": {"model", "runtime", "steps"},
-    "model": {"steps"},
+    "model": set(),
     "quantization": {"graph", "model", "parity"},
     "parity": {"model"},
     "runtime": set(),

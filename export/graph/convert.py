@@ -9,6 +9,7 @@ weights inside and its optimiser on, the converter takes ten times as long.
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from export.model.choices import INPUT_NAME
 from export.steps import step
 from keras_resnet.common.errors import InputError
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 # Each is proven for one net of every mechanism.
 OPSETS = (17, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23)
 NEWEST = 17  # that tf2onnx makes; from there on onnx's converter of versions goes on
-INPUT = "images"
 
 
 def check_opset(opset: int) -> None:
@@ -115,12 +115,14 @@ def _named(nodes, graph, outputs, signature, layout) -> list["onnx.NodeProto"]:
     """The nodes between `images` and the outputs by their names."""
     from onnx import helper
 
-    first = INPUT
+    first = INPUT_NAME
     ahead, behind = [], []
     if layout == "nhwc":
-        first = f"{INPUT}_channels_first"
+        first = f"{INPUT_NAME}_channels_first"
         ahead = [
-            helper.make_node("Transpose", [INPUT], [first], first, perm=[0, 3, 1, 2])
+            helper.make_node(
+                "Transpose", [INPUT_NAME], [first], first, perm=[0, 3, 1, 2]
+            )
         ]
     names = {graph.input[0].name: first}
     for tensor, output in zip(outputs, signature.outputs, strict=True):
@@ -142,7 +144,7 @@ def _input(signature, graph, layout) -> "onnx.ValueInfoProto":
     if layout == "nchw":
         shape = [shape[axis] for axis in (0, 3, 1, 2)]
     kind = graph.input[0].type.tensor_type.elem_type
-    return helper.make_tensor_value_info(INPUT, kind, shape)
+    return helper.make_tensor_value_info(INPUT_NAME, kind, shape)
 
 
 def _outputs(signature, graph, shapes) -> list["onnx.ValueInfoProto"]:

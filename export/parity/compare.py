@@ -44,16 +44,11 @@ def snr_db(
     return Differences.between(expected, actual, centered=centered).snr_db
 
 
-def max_abs(expected: np.ndarray, actual: np.ndarray) -> float:
-    """The largest absolute difference; NaN where an array holds NaN."""
-    return Differences.between(expected, actual).max_abs
-
-
 def max_rel(expected: np.ndarray, actual: np.ndarray) -> float:
     """The largest absolute difference as a share of the expected values' spread.
 
     The spread is the largest value less the smallest one, or the value itself where
-    all are equal.
+    all are equal. NaN where an array holds NaN.
     """
     return Differences.between(expected, actual).max_rel
 
