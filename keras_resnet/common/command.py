@@ -39,7 +39,7 @@ def _one_line(box: str) -> str:
     """The message inside tyro's box, without its frame, hints and line ends."""
     lines = [re.sub("[\u2500-\u257f]", "", line).strip() for line in box.splitlines()]
     text = " ".join(line for line in lines[1:] if line)
-    text = re.sub("^Error parsing [^:]+: ", "", text)  # before a dataclass's own error
+    text = re.sub(r"^Error parsing \w+: ", "", text)  # before a dataclass's own error
     return re.split(r"For full helptext|Argument helptext", text)[0].strip()
 
 

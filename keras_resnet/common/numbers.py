@@ -10,7 +10,7 @@ Standard library only; NumPy's numbers are accepted as well. A bool is no number
 """
 
 from collections.abc import Collection
-from math import inf
+from math import inf, isfinite
 from numbers import Integral, Real
 from typing import Any
 
@@ -25,10 +25,13 @@ def is_whole(value: Any, minimum: int = 1, maximum: int | None = None) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Whether `value` is a finite real number."""
+    """Whether `value` is a finite real number, and not too large for a float."""
     if not isinstance(value, Real) or isinstance(value, bool):
         return False
-    return bool(-inf < value < inf)
+    try:
+        return isfinite(value)
+    except OverflowError:
+        return False
 
 
 def check_whole(
