@@ -3,7 +3,7 @@
     python benchmarks/architectures.py
 
 Parameters and multiply-adds come from `keras_resnet.complexity`, weights from the
-catalogue, the parity figure from tests/golden/parity_log.csv. Takes seconds.
+registry, the parity figure from tests/golden/parity_log.csv. Takes seconds.
 """
 
 import csv
@@ -20,7 +20,7 @@ from keras_resnet.architectures import (
 from keras_resnet.common.errors import InputError
 from keras_resnet.common.files import write_beside
 from keras_resnet.complexity import count
-from keras_resnet.weights.catalogue import find, list_weights
+from keras_resnet.weights.registry import find, list_weights
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "architectures.md"

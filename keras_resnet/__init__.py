@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from keras_resnet.saving import save_model as save_model
     from keras_resnet.weights import export_weights as export_weights
     from keras_resnet.weights import load_weights as load_weights
-    from keras_resnet.weights.catalogue import list_weights as list_weights
+    from keras_resnet.weights.registry import list_weights as list_weights
 
 __version__ = "0.1.0"
 
@@ -39,7 +39,7 @@ _LAZY = {  # public name -> where it lives
     "decode_predictions": "keras_resnet.images.labels",
     "export_weights": "keras_resnet.weights",
     "feature_maps": "keras_resnet.model",
-    "list_weights": "keras_resnet.weights.catalogue",
+    "list_weights": "keras_resnet.weights.registry",
     "load_model": "keras_resnet.saving",
     "load_weights": "keras_resnet.weights",
     "preprocess": "keras_resnet.images.preprocessing",

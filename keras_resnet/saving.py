@@ -9,7 +9,8 @@ import json
 import os
 import sys
 import zipfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import MethodType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from keras_resnet.architectures import Architecture
 from keras_resnet.architectures.fields import refuse_unknown
 from keras_resnet.common.errors import InputError
 from keras_resnet.common.files import write_beside
+from keras_resnet.common.fingerprint import sha256
 from keras_resnet.images.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -31,6 +33,68 @@ _MOST_BYTES = 2**26  # of a member; a card has thousands, and a bomb can promise
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a model's weights are from.
+
+    Attributes:
+        source: the file's name, or the repository or URL that publishes it.
+        weights: the name of published weights in the registry, such as
+            "resnet50.a1_in1k"; None for others.
+        recorded_sha256: where it is known already, as from a saved card.
+        file: that they were loaded from, whose hash is computed when it is first asked
+            for; None for several files, or where the hash is known.
+        file_state: size and time of change of `file` when it was loaded.
+    """
+
+    source: str | None = None
+    weights: str | None = None
+    recorded_sha256: str | None = None
+    file: Path | None = None
+    file_state: tuple[int, int] | None = None
+
+    @classmethod
+    def of_file(
+        cls, path: Path, source: str | None = None, weights: str | None = None
+    ) -> "Origin":
+        """Of a file that is about to be loaded, or of a folder, which has no hash."""
+        source = source or path.name
+        if path.is_dir():
+            return cls(source, weights)
+        return cls(source, weights, file=path.absolute(), file_state=_state(path))
+
+    @cached_property
+    def sha256(self) -> str | None:
+        """Of the file; None for a folder, and where it has changed since or is gone."""
+        if self.file is None:
+            return self.recorded_sha256
+        try:
+            digest = sha256(self.file)
+            return digest if _state(self.file) == self.file_state else None
+        except OSError:
+            return None
+
+    def to_json(self) -> dict[str, str | None]:
+        """A dictionary that `Origin.from_json` reads back."""
+        return {"source": self.source, "weights": self.weights, "sha256": self.sha256}
+
+    @classmethod
+    def from_json(cls, record: dict) -> "Origin | None":
+        """The origin that `to_json` wrote; None of an empty record."""
+        known = record.keys() <= {"source", "weights", "sha256"}
+        if not known or not all(isinstance(v, str | None) for v in record.values()):
+            raise InputError("origin is no record of source, weights and sha256")
+        if not record:
+            return None
+        get = record.get
+        return cls(get("source"), get("weights"), get("sha256"))
+
+
+def _state(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+@dataclass(frozen=True)
 class Card:
     """What travels with the weights.
 
@@ -39,20 +103,21 @@ class Card:
         labels: name of each class, in the order of the outputs; empty if unknown.
         preprocessing: from an image to the model's input; None if unknown.
         training: data set, recipe, epoch and results, as the trainer recorded them.
-        origin: of weights that `load_weights` set: "source" (the file's name, or who
-            publishes them), "weights" (their name in the catalogue, or None) and
-            "sha256" (of the file, or None); empty otherwise.
+        origin: of weights that `load_weights` set; None of others.
     """
 
     architecture: Architecture
     labels: tuple[str, ...] = ()
     preprocessing: Preprocessing | None = None
     training: dict[str, Any] = field(default_factory=dict)
-    origin: dict[str, str | None] = field(default_factory=dict)
+    origin: Origin | None = None
 
     def to_json(self) -> dict:
         """A dictionary that `Card.from_json` reads back."""
-        return asdict(self) | {"architecture": self.architecture.to_json()}
+        return asdict(replace(self, origin=None)) | {
+            "architecture": self.architecture.to_json(),
+            "origin": self.origin.to_json() if self.origin else {},
+        }
 
     @classmethod
     def from_json(cls, record: dict) -> "Card":
@@ -70,15 +135,8 @@ class Card:
             tuple(labels),
             None if recorded is None else Preprocessing.from_json(recorded),
             dict(record["training"]),
-            _origin(record.get("origin", {})),  # which older files lack
+            Origin.from_json(record.get("origin", {})),  # which older files lack
         )
-
-
-def _origin(record: dict) -> dict:
-    known = record.keys() <= {"source", "weights", "sha256"}
-    if not known or not all(isinstance(one, str | None) for one in record.values()):
-        raise InputError("origin is no record of source, weights and sha256")
-    return record
 
 
 def allow_deep_graphs(architecture: Architecture) -> None:
@@ -164,7 +222,7 @@ def load_model(path: str | os.PathLike, *, compile: bool = False) -> "keras.Mode
     import keras
 
     import keras_resnet.layers  # noqa: F401  registers them
-    from keras_resnet.hdf5 import read_hdf5
+    from keras_resnet.weights.formats.hdf5 import read_hdf5
 
     read_hdf5(path)  # some damage would crash or hang the library that Keras uses
     try:

@@ -72,7 +72,7 @@ class Explorer:
 def _keep_exploring(asked: socket.socket) -> None:
     import h5py  # noqa: F401  for all forks
 
-    from keras_resnet import hdf5  # noqa: F401
+    from keras_resnet.weights.formats import hdf5  # noqa: F401
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     code = None
@@ -85,7 +85,7 @@ def _keep_exploring(asked: socket.socket) -> None:
 
 
 def _explore(asked: socket.socket) -> None:
-    from keras_resnet.hdf5 import explore
+    from keras_resnet.weights.formats.hdf5 import explore
 
     while path := asked.recv(4096).decode():
         signal.setitimer(signal.ITIMER_PROF, EXPLORING)  # kills, whatever runs
@@ -120,7 +120,7 @@ def values(model) -> dict:
     """Copies of a model's weights by their names."""
     import numpy as np
 
-    from keras_resnet.weights.matching import named_variables
+    from keras_resnet.weights.assign import named_variables
 
     variables = named_variables(model)
     return {name: np.array(variables[name].numpy()) for name in variables}
@@ -238,7 +238,7 @@ def _compare(after: dict, path: Path, passed_over: str) -> None:
     import numpy as np
     from safetensors.numpy import load_file
 
-    from keras_resnet.weights.torch_layout import torch_name
+    from keras_resnet.weights.formats.safetensors_files import torch_name
 
     tensors = load_file(path)
     for name, value in after.items():
@@ -268,7 +268,7 @@ def main(folder: Path, *parts: str) -> None:
         write_whole(model, kind, folder / f"whole.{kind}")
         assert trial(model, folder / f"whole.{kind}", before) == "loaded"
 
-    from keras_resnet import hdf5
+    from keras_resnet.weights.formats import hdf5
 
     hdf5.subprocess = SimpleNamespace(run=explorer.run, TimeoutExpired=TimeoutExpired)
     tempfile.tempdir = str(folder)

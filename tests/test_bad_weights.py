@@ -11,8 +11,9 @@ import pytest
 from conftest import randomize, tiny
 from safetensors.numpy import load_file, save_file
 
-from keras_resnet import InputError, build, hdf5, load_weights
+from keras_resnet import InputError, build, load_weights
 from keras_resnet.saving import load_model
+from keras_resnet.weights.formats import hdf5
 
 KERNEL = "conv1_conv/conv1_conv/kernel:0"
 OWN_KERNEL = "layers/conv2d/vars/0"
@@ -225,7 +226,7 @@ def test_an_hdf5_file_without_end(kind, whole, refused, monkeypatch):
     node = content.index(b"TREE")
     content[node + 16 : node + 24] = node.to_bytes(8, "little")
     path.write_bytes(content)
-    monkeypatch.setattr(hdf5, "_SECONDS", 3)
+    monkeypatch.setattr(hdf5, "MAX_SECONDS", 3)
     refused(path, "no end is found in 3 seconds")
 
 

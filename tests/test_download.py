@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from hub_server import COMMIT, HubServer
 
-from keras_resnet.common.errors import InputError
-from keras_resnet.weights import catalogue, download
+from keras_resnet.common.errors import DownloadError
+from keras_resnet.weights import download, registry
 
 TIMM = "timm/resnet18.a1_in1k/model.safetensors"
 CONTENT = os.urandom(300_000)
@@ -21,7 +21,7 @@ KERAS_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels.h5"
 
 @pytest.fixture
 def weight():
-    return catalogue.find("resnet18", "a1_in1k")
+    return registry.find("resnet18", "a1_in1k")
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def hub(server, tmp_path, monkeypatch):
 def keras_weight(server, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     forget()
-    record = catalogue.find("resnet50_v1", "keras")
+    record = registry.find("resnet50_v1", "keras")
     return replace(
         record,
         source=f"{server.url}/{KERAS_FILE}",
@@ -59,11 +59,11 @@ def keras_weight(server, tmp_path, monkeypatch):
 
 def forget():
     """As a new process: no file of the cache has been checked."""
-    download._sound.clear()
+    download._checked.clear()
 
 
 def refused(weight, *words):
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(DownloadError) as caught:
         download.fetch(weight)
     message = str(caught.value)
     assert "\n" not in message
@@ -183,25 +183,25 @@ def test_a_cache_that_cannot_be_used_is_named(hub, weight, monkeypatch):
 
 def test_torchvision_weights_are_timms_copies(hub):
     hub.files["timm/resnet50.tv2_in1k/model.safetensors"] = CONTENT
-    weight = catalogue.find("resnet50", "torchvision/IMAGENET1K_V2")
+    weight = registry.find("resnet50", "torchvision/IMAGENET1K_V2")
     assert download.fetch(weight).read_bytes() == CONTENT
 
 
 def test_a_preset_of_keras_hub_is_a_folder(hub):
     names = ("config.json", "model.weights.h5", "task.weights.h5")
     hub.files |= {f"keras/resnet_50_imagenet/{name}": CONTENT for name in names}
-    folder = download.fetch(catalogue.find("resnet50", "resnet_50_imagenet"))
+    folder = download.fetch(registry.find("resnet50", "resnet_50_imagenet"))
     assert folder.name == COMMIT
     assert {path.name for path in folder.iterdir()} == set(names)
     asked = len(hub.requests)
-    assert download.fetch(catalogue.find("resnet50", "resnet_50_imagenet")) == folder
+    assert download.fetch(registry.find("resnet50", "resnet_50_imagenet")) == folder
     assert len(hub.requests) == asked
 
 
 def test_the_hubs_environment_is_honoured(server, tmp_path):
     script = (
-        "from keras_resnet.weights import catalogue, download\n"
-        "weight = catalogue.find('resnet18', 'timm/resnet18.a1_in1k')\n"
+        "from keras_resnet.weights import download, registry\n"
+        "weight = registry.find('resnet18', 'timm/resnet18.a1_in1k')\n"
         "print(download.fetch(weight))"
     )
     place = {"HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path / "home")}

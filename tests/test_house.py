@@ -22,9 +22,8 @@ MAY_IMPORT = {  # module of keras_resnet -> modules of keras_resnet
     "stem": {"architectures", "blocks", "layers", "style"},
     "stages": {"architectures", "blocks", "stem", "style"},
     "images": {"weights"},
-    "hdf5": set(),
-    "saving": {"architectures", "images", "layers", "hdf5"},
-    "weights": {"architectures", "images", "saving", "hdf5"},
+    "saving": {"architectures", "images", "layers", "weights"},
+    "weights": {"architectures", "images", "saving"},
     "model": {"architectures", "layers", "saving", "stages", "style", "weights"},
     "applications": {"architectures", "model"},
     "predict": {

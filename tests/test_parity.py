@@ -11,7 +11,7 @@ from golden import ours, seeded
 
 from keras_resnet.architectures.records import ImageNetStem
 from keras_resnet.layers import StandardizedConv2D
-from keras_resnet.weights.matching import named_variables
+from keras_resnet.weights.assign import named_variables
 
 CASES = ours.cases()
 FEATURES = {row["model"]: row for row in ours.read("features.json")}

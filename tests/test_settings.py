@@ -11,7 +11,7 @@ import keras_resnet
 from keras_resnet import InputError, build, feature_maps, get_architecture
 from keras_resnet.architectures.resnet import v2
 from keras_resnet.stages import places
-from keras_resnet.weights.matching import named_variables
+from keras_resnet.weights.assign import named_variables
 
 
 @pytest.mark.parametrize(

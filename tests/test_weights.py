@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from weight_files import network, same
 
 from keras_resnet import InputError, build, export_weights, load_weights
-from keras_resnet.weights.matching import MismatchError, arrays_of
+from keras_resnet.weights.assign import MismatchError, named_arrays
 
 FAMILIES = (
     *("resnet18", "resnet50d", "seresnet50", "ecaresnet26t", "resnetrs50", "resnet8"),
@@ -34,14 +34,14 @@ def test_export_and_load_give_the_same_numbers(name, tmp_path):
     model, path = network(name), tmp_path / "a.safetensors"
     export_weights(model, path)
     again = build(tiny(name), classes=5, weights=path)
-    assert same(arrays_of(again), arrays_of(model))
+    assert same(named_arrays(again), named_arrays(model))
 
 
 def test_the_layout_is_torchs(tmp_path):
     # written as torch has it, by hand
     model = build(tiny("resnet18"), classes=5)
     tensors = {}
-    for name, value in arrays_of(model).items():
+    for name, value in named_arrays(model).items():
         module, kind = name.split("/")
         drawn = np.random.default_rng(len(tensors)).normal(size=value.shape)
         drawn = np.abs(drawn).astype("float32")
@@ -59,7 +59,7 @@ def test_the_layout_is_torchs(tmp_path):
             tensors[f"{module}.num_batches_tracked"] = np.array(7)
     save_file(tensors, tmp_path / "a.safetensors")
     load_weights(model, tmp_path / "a.safetensors")
-    ours = arrays_of(model)
+    ours = named_arrays(model)
     torch = tensors["layer2.0.conv1.weight"]
     assert ours["layer2.0.conv1/kernel"][2, 1, 3, 4] == torch[4, 3, 2, 1]
     for kind, torch in (("gamma", "weight"), ("moving_variance", "running_var")):
@@ -100,7 +100,7 @@ def test_names_that_torch_has_changed(name, rename, tmp_path):
     again = network(name)
     randomize(again, seed=2)
     load_weights(again, tmp_path / "b.safetensors")
-    assert same(arrays_of(again), arrays_of(model))
+    assert same(named_arrays(again), named_arrays(model))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64", "bfloat16"])
@@ -111,9 +111,9 @@ def test_other_precisions_are_cast(dtype, exported):
     save_file(tensors, path)
     again = network()
     load_weights(again, path)
-    for name, value in arrays_of(again).items():
+    for name, value in named_arrays(again).items():
         assert value.dtype == "float32"
-        expected = arrays_of(model)[name].astype(kind).astype("float32")
+        expected = named_arrays(model)[name].astype(kind).astype("float32")
         assert np.array_equal(value, expected), name
 
 
@@ -131,7 +131,7 @@ def test_transformers_names(name, tmp_path, random_images):
     again = network(name)
     randomize(again, seed=2)
     load_weights(again, tmp_path)  # a folder from the hub
-    assert same(arrays_of(again), arrays_of(model))
+    assert same(named_arrays(again), named_arrays(model))
     if name != "resnet18":
         other = {"resnet50": "resnet50_v1", "resnet50_v1": "resnet50"}[name]
         with pytest.raises(InputError, match="stride in conv"):
@@ -190,10 +190,10 @@ def test_what_does_not_fit_is_named_and_nothing_is_set(change, exported):
     path = exported[1]
     edited(path, CHANGES[change])
     model = network()
-    before = arrays_of(model)
+    before = named_arrays(model)
     with pytest.raises(InputError, match=REPORTS[change]):
         load_weights(model, path)
-    assert same(arrays_of(model), before)
+    assert same(named_arrays(model), before)
 
 
 def test_all_reasons_are_listed(exported):
@@ -207,7 +207,7 @@ def test_all_reasons_are_listed(exported):
 def test_half_a_file(exported):
     model, path = exported
     whole = path.read_bytes()
-    before = arrays_of(model)
+    before = named_arrays(model)
     for cut in (0, 4, 100, len(whole) - 1):
         path.write_bytes(whole[:cut])
         with pytest.raises(InputError, match="not a whole safetensors file"):
@@ -215,7 +215,7 @@ def test_half_a_file(exported):
     path.write_bytes((2**60).to_bytes(8, "little") + whole[8:])
     with pytest.raises(InputError, match="not a whole safetensors file"):
         load_weights(model, path)
-    assert same(arrays_of(model), before)
+    assert same(named_arrays(model), before)
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".bin", ".safetensors"])

@@ -10,8 +10,8 @@ from weight_files import network, same
 
 from keras_resnet import InputError, build, export_weights, load_weights
 from keras_resnet.images.labels import imagenet_labels
-from keras_resnet.weights import catalogue, download
-from keras_resnet.weights.matching import arrays_of
+from keras_resnet.weights import download, registry
+from keras_resnet.weights.assign import named_arrays
 
 
 @pytest.fixture
@@ -22,12 +22,12 @@ def exported(tmp_path):
     return model, tmp_path / "a.safetensors"
 
 
-def test_other_classes_draw_the_classifier_anew(exported):
+def test_other_classes_initialise_the_classifier_again(exported):
     model, path = exported
     other = network(classes=7)
-    with pytest.warns(UserWarning, match="5 classes.* 7: the classifier is drawn anew"):
+    with pytest.warns(UserWarning, match="5 classes.* 7: the classifier is re-init"):
         load_weights(other, path)
-    ours, theirs = arrays_of(other), arrays_of(model)
+    ours, theirs = named_arrays(other), named_arrays(model)
     rest = {"fc/kernel": 0, "fc/bias": 0}
     assert same(ours | rest, theirs | rest)
     assert not ours["fc/bias"].any()  # was random before
@@ -37,21 +37,21 @@ def test_other_classes_draw_the_classifier_anew(exported):
 def test_a_new_classifier_by_request(exported, recwarn):
     other = network()
     load_weights(other, exported[1], head="new")
-    assert not arrays_of(other)["fc/bias"].any()
-    assert not any("drawn" in str(one.message) for one in recwarn)
+    assert not named_arrays(other)["fc/bias"].any()
+    assert not any("re-initialised" in str(warning.message) for warning in recwarn)
 
 
 def test_without_classifier(exported, tmp_path):
     model, path = exported
     headless = build(tiny("resnet18"), include_top=False, weights=path)
     assert np.array_equal(
-        arrays_of(headless)["conv1/kernel"], arrays_of(model)["conv1/kernel"]
+        named_arrays(headless)["conv1/kernel"], named_arrays(model)["conv1/kernel"]
     )
     export_weights(headless, tmp_path / "b.safetensors")
     with pytest.raises(InputError, match=r'include_top=False.*head="new"'):
         load_weights(model, tmp_path / "b.safetensors")
     load_weights(model, tmp_path / "b.safetensors", head="new")
-    assert not arrays_of(model)["fc/bias"].any()
+    assert not named_arrays(model)["fc/bias"].any()
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50d", "resnetv2_50"])
@@ -61,15 +61,15 @@ def test_other_channels_adapt_the_first_kernel_as_timm_does(name, channels, tmp_
     export_weights(model, path)
     other = network(name, input_shape=(None, None, channels))
     load_weights(other, path)
-    first = next(iter(arrays_of(model)))
-    kernel, adapted = arrays_of(model)[first], arrays_of(other)[first]
+    first = next(iter(named_arrays(model)))
+    kernel, adapted = named_arrays(model)[first], named_arrays(other)[first]
     if channels == 1:
         assert np.array_equal(adapted[:, :, 0], kernel.sum(axis=2))
     else:
         for i in range(channels):
             assert np.allclose(adapted[:, :, i], kernel[:, :, i % 3] * 3 / channels)
-    rest = arrays_of(other)
-    assert same(rest | {first: 0}, arrays_of(model) | {first: 0})
+    rest = named_arrays(other)
+    assert same(rest | {first: 0}, named_arrays(model) | {first: 0})
     assert other.card.preprocessing is None  # is for three channels
 
 
@@ -80,7 +80,7 @@ def test_dilation_needs_no_new_weights(tmp_path, random_images):
     for path in (tmp_path / "a.safetensors", tmp_path / "a.keras"):
         dilated = network("resnet50", output_stride=8)
         load_weights(dilated, path)
-        assert same(arrays_of(dilated), arrays_of(model))
+        assert same(named_arrays(dilated), named_arrays(model))
 
 
 # tags, labels and preprocessing
@@ -89,22 +89,22 @@ def test_dilation_needs_no_new_weights(tmp_path, random_images):
 def local(weight, path, monkeypatch):
     """Has `download.fetch` answer with a local file; returns what it was asked for."""
     asked = []
-    monkeypatch.setattr(catalogue, "find", lambda name, tag="imagenet": weight)
+    monkeypatch.setattr(registry, "find", lambda name, tag="imagenet": weight)
     monkeypatch.setattr(download, "fetch", lambda it: asked.append(it) or path)
     return asked
 
 
 def test_a_tag_completes_the_card(tmp_path, monkeypatch):
-    weight = catalogue.find("resnet18", "a1_in1k")
+    weight = registry.find("resnet18", "a1_in1k")
     model = network(classes=1000)
     export_weights(model, tmp_path / "a.safetensors")
     asked = local(weight, tmp_path / "a.safetensors", monkeypatch)
     again = build(tiny("resnet18"), weights="a1_in1k")
     assert asked == [weight]
-    assert same(arrays_of(again), arrays_of(model))
+    assert same(named_arrays(again), named_arrays(model))
     assert again.card.labels == imagenet_labels()
     assert again.card.preprocessing == weight.preprocessing
-    with pytest.warns(UserWarning, match="drawn anew"):
+    with pytest.warns(UserWarning, match="re-initialised"):
         other = build(tiny("resnet18"), classes=5, weights="a1_in1k")
     assert other.card.labels == ()
     assert other.card.preprocessing == weight.preprocessing
@@ -121,7 +121,7 @@ def test_preprocessing_of_a_local_file(tmp_path):
     path = tmp_path / "model.safetensors"
     export_weights(model, path)
     load_weights(model, path)
-    assert model.card.preprocessing == catalogue.find("resnet18").preprocessing
+    assert model.card.preprocessing == registry.find("resnet18").preprocessing
     assert model.card.labels == ()
     record = {
         "input_size": [3, 160, 192],

@@ -14,7 +14,7 @@ from keras.src.applications import resnet as applications
 
 from keras_resnet import InputError, build, get_architecture, load_weights
 from keras_resnet.architectures.records import DeepStem
-from keras_resnet.weights.matching import arrays_of
+from keras_resnet.weights.assign import named_arrays
 
 PRESETS = json.loads((Path(__file__).parent / "golden/presets.json").read_text())
 ORDERS = {"resnet50_keras": False, "resnet50v2_keras": True}
@@ -113,7 +113,7 @@ def test_biases_fold_into_a_network_without_them(top, tmp_path, random_images):
     )
     images = random_images(65, 64, 3)
     assert_close(answer(model, images), answer(theirs, images))
-    variance = arrays_of(model)["layer1.0.bn1/moving_variance"]
+    variance = named_arrays(model)["layer1.0.bn1/moving_variance"]
     assert not np.array_equal(variance, norm.moving_variance.numpy())
 
 
@@ -241,9 +241,9 @@ def test_damaged_files_leave_the_model_as_it_was(change, message, tmp_path):
     (tmp_path / "b.h5").write_bytes(path.read_bytes())
     (tmp_path / "b.bin").write_bytes(bytes(37632))
     model = build(ours("resnet50_keras"), classes=5)
-    before = arrays_of(model)
+    before = named_arrays(model)
     damaged(path, change)
     with pytest.raises(InputError, match=message):
         load_weights(model, path)
-    after = arrays_of(model)
+    after = named_arrays(model)
     assert all(np.array_equal(before[name], after[name]) for name in before)

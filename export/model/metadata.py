@@ -70,7 +70,7 @@ def describe_origin(card: "Card | None", known: dict | None = None) -> dict:
         also "training": data set, recipe and epoch.
     """
     origin = dict.fromkeys(("source", "weights", "sha256"))
-    origin |= (card.origin if card else {}) | (known or {})
+    origin |= (card.origin.to_json() if card and card.origin else {}) | (known or {})
     training = card.training if card else {}
     if training:
         recipe = training.get("recipe")

@@ -117,7 +117,7 @@ def _load_name(source: Source, input_size) -> Loaded:
         input_shape=(height, width, 3),
         classifier_activation=None,
     )
-    origin = model.card.origin
+    origin = model.card.origin and model.card.origin.to_json()
     if random:
         randomize_normalization(model)
         origin = {"source": architecture.name, "weights": "random"}

@@ -190,8 +190,8 @@ def preprocessing_of(weights: Any) -> Preprocessing:
 
 
 def _registered(weights: str) -> Any:
-    """The catalogue's record of a tag with its architecture."""
-    from keras_resnet.weights import catalogue
+    """The registry's record of a tag with its architecture."""
+    from keras_resnet.weights import registry
 
     architecture, dot, _ = weights.rpartition("/")[2].partition(".")
     if not dot:
@@ -199,7 +199,7 @@ def _registered(weights: str) -> Any:
             f"weights={weights!r}: the architecture and a tag are needed, such as "
             "'resnet50.a1_in1k'."
         )
-    return catalogue.find(architecture, weights)
+    return registry.find(architecture, weights)
 
 
 def _are_numbers(values: Any) -> bool:

@@ -9,22 +9,29 @@ import hashlib
 import os
 from pathlib import Path
 
-from keras_resnet.common.errors import InputError
+from keras_resnet.common.errors import DownloadError
 from keras_resnet.common.files import write_beside
-from keras_resnet.weights.catalogue import Weight
+from keras_resnet.weights.registry import PublishedWeights
 
 _SAFETENSORS = "model.safetensors"  # in each of timm's repositories
 # Of a folder of keras-hub: the second holds the backbone, the third the classifier.
 _PRESET = ("config.json", "model.weights.h5", "task.weights.h5")
 
-_DISK = {
-    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
-    *(errno.EFBIG, errno.EIO, errno.ENOENT, errno.ENOTDIR),
+_DISK_ERRORS = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.ENOENT,
+    errno.ENOTDIR,
 }
-_sound: set[Path] = set()  # files of the cache that this process has checked
+_checked: set[Path] = set()  # files of the cache, by this process
 
 
-def fetch(weight: Weight) -> Path:
+def fetch(weights: PublishedWeights) -> Path:
     """The file of published weights, downloaded unless the cache has it.
 
     Weights on the Hugging Face hub go through huggingface_hub (cache, endpoint, token
@@ -39,32 +46,33 @@ def fetch(weight: Weight) -> Path:
         with config.json, model.weights.h5 and task.weights.h5.
 
     Raises:
-        InputError: not in the cache and not to be had (no network, refused, not what a
-            hub answers, broken off); the cache cannot be written; or the file is
-            damaged, in which case it is removed.
+        DownloadError: not in the cache, and the download fails (no network, refused,
+            not what a hub answers, broken off) or cannot be written to the hub's cache;
+            or the file is damaged, in which case it is removed.
+        InputError: Keras's cache cannot be written.
     """
-    if weight.origin == "keras":
-        return _from_keras(weight)
-    if weight.origin == "keras_hub":
+    if weights.publisher == "keras":
+        return _from_keras(weights)
+    if weights.publisher == "keras_hub":
         config, *arrays = _PRESET
-        folder = _from_hub(weight, config).parent
+        folder = _from_hub(weights, config).parent
         for file in arrays:
-            _from_hub(weight, file, revision=folder.name)  # of the same commit
+            _from_hub(weights, file, revision=folder.name)  # of the same commit
         return folder
-    return _from_hub(weight, _SAFETENSORS)
+    return _from_hub(weights, _SAFETENSORS)
 
 
-def _from_hub(weight: Weight, file: str, revision: str = "main") -> Path:
+def _from_hub(weights: PublishedWeights, file: str, revision: str = "main") -> Path:
     from huggingface_hub import hf_hub_download, hf_hub_url, try_to_load_from_cache
 
     try:
         # Asked first, since a download asks the hub for news of a file that it has.
-        path = try_to_load_from_cache(weight.source, file, revision=revision)
+        path = try_to_load_from_cache(weights.source, file, revision=revision)
         if not isinstance(path, str):
-            path = hf_hub_download(weight.source, file, revision=revision)
+            path = hf_hub_download(weights.source, file, revision=revision)
     except Exception as error:  # of the network, the hub or the disk
-        url = hf_hub_url(weight.source, file, revision=revision)
-        raise _failure(weight, url, error, _hub_reason(error)) from error
+        url = hf_hub_url(weights.source, file, revision=revision)
+        raise _failure(weights, url, error, _hub_reason(error)) from error
     _require_published_hash(Path(path))
     return Path(path)
 
@@ -76,19 +84,19 @@ def _require_published_hash(path: Path) -> None:
     shorter one of Git); the blob may be a link to where repositories share content.
     """
     published = path.readlink().name if path.is_symlink() else ""
-    if path in _sound or len(published) != 64:
+    if path in _checked or len(published) != 64:
         return
     if _hash(path, "sha256") == published:
-        _sound.add(path)
+        _checked.add(path)
         return
     try:
-        for one in (path.resolve(), path.parent / path.readlink(), path):
-            one.unlink(missing_ok=True)
+        for file in (path.resolve(), path.parent / path.readlink(), path):
+            file.unlink(missing_ok=True)
     except OSError as error:
-        raise InputError(
+        raise DownloadError(
             f"{path} is damaged and cannot be removed ({error.strerror})."
         ) from error
-    raise InputError(
+    raise DownloadError(
         f"{path} is damaged: its SHA-256 is not the published {published}. It was "
         "removed; call again to download it anew."
     )
@@ -111,13 +119,13 @@ def _hub_reason(error: Exception) -> str:
     return f"no network, or it broke off: {_one_line(cause)}"
 
 
-def _from_keras(weight: Weight) -> Path:
+def _from_keras(weights: PublishedWeights) -> Path:
     import keras
 
     home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
-    path = home / "models" / weight.source.rpartition("/")[2]
-    if path.is_file() and (path in _sound or _hash(path, "md5") == weight.md5):
-        _sound.add(path)
+    path = home / "models" / weights.source.rpartition("/")[2]
+    if path.is_file() and (path in _checked or _hash(path, "md5") == weights.md5):
+        _checked.add(path)
         return path
     # Downloaded beside and renamed: get_file writes to the final name at once, and
     # where it may not, it silently uses a folder below /tmp.
@@ -125,22 +133,24 @@ def _from_keras(weight: Weight) -> Path:
         try:
             keras.utils.get_file(
                 part.name,
-                weight.source,
-                file_hash=weight.md5,
+                weights.source,
+                file_hash=weights.md5,
                 cache_dir=str(part.parent),
                 cache_subdir="",
             )
         except Exception as error:  # get_file raises Exception itself
-            raise _failure(weight, weight.source, error, _one_line(error)) from error
-    _sound.add(path)
+            raise _failure(weights, weights.source, error, _one_line(error)) from error
+    _checked.add(path)
     return path
 
 
-def _failure(weight: Weight, url: str, error: Exception, reason: str) -> InputError:
-    if isinstance(error, OSError) and error.errno in _DISK:
+def _failure(
+    weights: PublishedWeights, url: str, error: Exception, reason: str
+) -> DownloadError:
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
         reason = f"the cache cannot be used: {_one_line(error)}"
-    return InputError(
-        f"weights={weight.name!r} are not in the cache and cannot be downloaded "
+    return DownloadError(
+        f"weights={weights.name!r} are not in the cache and cannot be downloaded "
         f"({reason}). Fetch {url} by other means and pass the file's path as weights."
     )
 
@@ -154,4 +164,4 @@ def _hash(path: Path, algorithm: str) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, algorithm).hexdigest()
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}.") from error
+        raise DownloadError(f"cannot read {path}: {error.strerror}.") from error

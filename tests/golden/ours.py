@@ -11,7 +11,7 @@ from golden import seeded
 from keras_resnet import Architecture, build, feature_maps, get_architecture
 from keras_resnet.architectures import cifar
 from keras_resnet.architectures.resnet import v2
-from keras_resnet.weights.matching import named_variables
+from keras_resnet.weights.assign import named_variables
 
 CLASSES = 10
 TOLERANCE = 5e-5  # of the logits' spread; parity_log.csv has what was measured

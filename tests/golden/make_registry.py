@@ -1,6 +1,6 @@
-"""Writes keras_resnet/weights/catalogue.csv: a row for every published set of weights.
+"""Writes keras_resnet/weights/registry.csv: a row for every published set of weights.
 
-    python tests/golden/make_catalogue.py results-imagenet.csv
+    python tests/golden/make_registry.py results-imagenet.csv
 
 The argument is timm's `results/results-imagenet.csv` (github.com/huggingface/
 pytorch-image-models). Needs what make_parity.py needs. Figures that nobody publishes
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import reference
 
-TARGET = Path(__file__).parents[2] / "keras_resnet/weights/catalogue.csv"
+TARGET = Path(__file__).parents[2] / "keras_resnet/weights/registry.csv"
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 
@@ -95,7 +95,7 @@ KERAS_HUB_VD = {
 }
 
 COLUMNS = (
-    *("tag", "origin", "hf_hub_id", "url", "md5", "license"),
+    *("tag", "publisher", "hf_hub_id", "url", "md5", "license"),
     *("input_size", "crop_pct", "test_input_size", "test_crop_pct", "interpolation"),
     *("mean", "std", "channel_order", "num_classes", "classifier", "first_conv"),
     *("top1", "top1_img_size", "test_top1"),
@@ -116,7 +116,7 @@ def _timm_row(tag, results):
     assert config.crop_mode == "center", tag
     return {
         "tag": tag,
-        "origin": "timm",
+        "publisher": "timm",
         "hf_hub_id": config.hf_hub_id,
         "license": config.license or "unknown",
         "input_size": size,
@@ -159,7 +159,7 @@ def _torchvision_row(name, weights, timm):
     size, resized = transforms.crop_size[0], transforms.resize_size[0]
     return {
         "tag": f"{name}.{weights.name}",
-        "origin": "torchvision",
+        "publisher": "torchvision",
         "hf_hub_id": copy["hf_hub_id"],
         "license": "bsd-3-clause",  # torchvision's own
         "input_size": size,
@@ -190,7 +190,7 @@ _V2 = ("resnet50v2", "resnet101v2", "resnet152v2")
 
 def _keras_pair(name, architecture, hashes):
     common = {
-        "origin": "keras",
+        "publisher": "keras",
         "license": "bsd-3-clause" if name in _V2 else "mit",
         "input_size": 224,
         "crop_pct": 224 / 256,
@@ -231,7 +231,7 @@ def keras_hub_rows(timm: dict) -> list[dict]:
 def _preset(architecture, preset, **preprocessing):
     return {
         "tag": f"{architecture}.{preset}",
-        "origin": "keras_hub",
+        "publisher": "keras_hub",
         "hf_hub_id": f"keras/{preset}",
         "license": "apache-2.0",  # the hub's model cards
         "crop_pct": 1.0,

@@ -1,4 +1,6 @@
-"""HDF5 files, whose structure a process of its own explores.
+"""HDF5 files as arrays mapped into memory; a process of its own explores each.
+
+    arrays, names = read_hdf5("model.weights.h5")
 
 libhdf5 trusts what it reads. Of 12,000 small files damaged at random, one crashed
 libhdf5 1.14.6, 43 kept it busy for ever and 11 made it take more than half a gigabyte.
@@ -20,10 +22,10 @@ import numpy as np
 from keras_resnet.common.errors import InputError
 
 WEIGHTS = "model.weights.h5"  # the member of a `.keras` file
-_SECONDS = 30  # a network takes half a second
-_MEMORY = 2**30  # bytes, beside a `.keras` file; Python with h5py takes a quarter
-_TABLES = 2**24  # bytes that HDF5 takes beside the arrays, at most
-_LONGEST_NAME = 1000  # characters
+MAX_SECONDS = 30  # a network takes half a second
+MAX_MEMORY = 2**30  # bytes, beside a `.keras` file; Python with h5py takes a quarter
+MAX_TABLE_BYTES = 2**24  # bytes that HDF5 takes beside the arrays, at most
+MAX_NAME_CHARS = 1000
 
 
 def read_hdf5(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -61,7 +63,8 @@ def _member(path: Path) -> np.ndarray:
     """The bytes of the HDF5 file in a `.keras` file; reading them checks their CRC."""
     with zipfile.ZipFile(path) as archive:
         # Weights hardly shrink when they are packed, and the tables are small.
-        if archive.getinfo(WEIGHTS).file_size > 2 * path.stat().st_size + _TABLES:
+        most = 2 * path.stat().st_size + MAX_TABLE_BYTES
+        if archive.getinfo(WEIGHTS).file_size > most:
             raise ValueError(f"{WEIGHTS} promises more than the file can hold")
         return np.frombuffer(archive.read(WEIGHTS), "uint8")
 
@@ -75,18 +78,18 @@ def _view(data: np.ndarray, start: int, dtype: np.dtype, shape: list) -> np.ndar
 
 def _explore_apart(path: Path) -> str:
     """Runs `explore` in another process; returns what it prints."""
-    # It shall find the same packages. Threads for algebra would reserve memory.
+    # The process must find the same packages. Threads for algebra would reserve memory.
     packages = os.pathsep.join(sys.path)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "keras_resnet.hdf5", str(path)],
+            [sys.executable, "-m", "keras_resnet.weights.formats.hdf5", str(path)],
             env={**os.environ, "PYTHONPATH": packages, "OPENBLAS_NUM_THREADS": "1"},
-            timeout=_SECONDS,
+            timeout=MAX_SECONDS,
             capture_output=True,
             text=True,
         )
     except subprocess.TimeoutExpired:
-        raise ValueError(f"no end is found in {_SECONDS} seconds") from None
+        raise ValueError(f"no end is found in {MAX_SECONDS} seconds") from None
     if done.returncode < 0:
         raise ValueError(f"the HDF5 library crashes on it (signal {-done.returncode})")
     if done.returncode > 0:
@@ -102,18 +105,18 @@ def explore(path: str) -> str:
     Raises:
         Exception: of any type.
     """
-    _limit_memory(_MEMORY + 4 * Path(path).stat().st_size)
+    _limit_memory(MAX_MEMORY + 4 * Path(path).stat().st_size)
     import h5py
 
     places, names = {}, {}
 
     def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
-        if not name.isprintable() or len(name) > _LONGEST_NAME:
+        if not name.isprintable() or len(name) > MAX_NAME_CHARS:
             raise ValueError(f"{name[:60]!r} is no name of a network's array")
         if isinstance(item, h5py.Group):
             given = item.attrs.get("name")
             if isinstance(given, str) and given.isprintable():
-                names[name] = given[:_LONGEST_NAME]
+                names[name] = given[:MAX_NAME_CHARS]
         elif isinstance(item, h5py.Dataset) and item.dtype.kind == "f":
             places[name] = _place(name, item)
 

@@ -8,7 +8,7 @@ from typing import Any
 from keras_resnet.common.errors import InputError
 from keras_resnet.images.preprocessing import Preprocessing
 
-_PILLOW = {2: "bilinear", 3: "bicubic"}  # PIL.Image.Resampling
+_INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}  # PIL.Image.Resampling
 _TRANSFORMERS_CROP = 224 / 256  # default of ConvNextImageProcessor, which ResNet has
 
 
@@ -27,15 +27,15 @@ def read_json(path: Path) -> dict:
     return content
 
 
-def expected_images(folder: Path) -> Preprocessing | None:
-    """The record in the configuration of timm, transformers or keras-hub.
+def read_preprocessing(folder: Path) -> Preprocessing | None:
+    """The preprocessing in the configuration of timm, transformers or keras-hub.
 
     Args:
         folder: with the `config.json`, `preprocessor_config.json` or
             `image_converter.json` of its library.
 
     Returns:
-        None where there is none of them, or it is silent on a part.
+        None where there is none of them, or where it leaves a part out.
 
     Raises:
         InputError: a file is damaged, or what it says cannot be done.
@@ -45,11 +45,12 @@ def expected_images(folder: Path) -> Preprocessing | None:
         ("preprocessor_config.json", _from_transformers),
         ("image_converter.json", _from_keras_hub),
     ):
-        content = read_json(folder / name)
+        if not (content := read_json(folder / name)):
+            continue
         try:
             return translate(content)
         except (KeyError, IndexError):
-            continue  # another library's, or silent
+            continue  # another library's, or without a part
         except (TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
             raise InputError(f"{folder / name} cannot be followed: {error}") from error
     return None
@@ -72,7 +73,7 @@ def _from_transformers(content: Mapping[str, Any]) -> Preprocessing:
     return Preprocessing(
         size=(side, side),
         crop=content.get("crop_pct") or _TRANSFORMERS_CROP,
-        interpolation=_PILLOW[content["resample"]],
+        interpolation=_INTERPOLATIONS[content["resample"]],
         mean=tuple(content["image_mean"]),
         std=tuple(content["image_std"]),
     )

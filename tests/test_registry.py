@@ -1,4 +1,4 @@
-"""The catalogue of published weights: records, tags, defaults, listing."""
+"""The registry of published weights: records, tags, defaults, listing."""
 
 import math
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 
 import keras_resnet
 from keras_resnet.common.errors import InputError
-from keras_resnet.weights.catalogue import FREE, find, list_weights
+from keras_resnet.weights.registry import FREE_LICENSES, find, list_weights
 
 ALL = list_weights()
 RECORDS = [find(*name.split(".", 1)) for name in ALL]
@@ -22,7 +22,7 @@ def test_every_publisher_is_there():
     names = {}
     for record in RECORDS:
         family = "relatives" if record.architecture.startswith(RELATIVES) else "resnets"
-        names.setdefault((record.origin, family), []).append(record.name)
+        names.setdefault((record.publisher, family), []).append(record.name)
     assert {key: len(found) for key, found in names.items()} == {
         ("timm", "resnets"): 174,
         ("timm", "relatives"): 25,
@@ -39,7 +39,7 @@ def test_names_are_unique_and_lead_to_their_record():
         assert f"{record.architecture}.{record.tag}" == record.name in ALL
         for form in (record.tag, record.name):
             assert find(record.architecture, form) is record
-            assert find(record.architecture, f"{record.origin}/{form}") is record
+            assert find(record.architecture, f"{record.publisher}/{form}") is record
 
 
 def test_every_architecture_can_be_built():
@@ -50,7 +50,7 @@ def test_every_architecture_can_be_built():
 def test_a_record_holds_what_its_publisher_states():
     record = find("resnet50", "a1_in1k")
     assert record.source == "timm/resnet50.a1_in1k"
-    assert (record.licence, record.classes) == ("apache-2.0", 1000)
+    assert (record.license, record.classes) == ("apache-2.0", 1000)
     assert (record.classifier, record.first_conv) == ("fc", "conv1")
     assert (record.top1, record.top1_size, record.test_top1) == (80.382, 224, 81.24)
     training, test = record.preprocessing, record.test_preprocessing
@@ -64,7 +64,7 @@ def test_a_record_holds_what_its_publisher_states():
     assert bit.preprocessing.mean == bit.preprocessing.std == (0.5,) * 3
     assert bit.preprocessing.size == (480, 480)
     assert find("resnetv2_152x4_bit", "goog_in21k").classes == 21843
-    assert find("resnet50", "fb_swsl_ig1b_ft_in1k").licence == "cc-by-nc-4.0"
+    assert find("resnet50", "fb_swsl_ig1b_ft_in1k").license == "cc-by-nc-4.0"
 
 
 def test_figures_are_of_the_recorded_size():
@@ -87,7 +87,7 @@ def test_torchvision_resizes_to_its_own_size(tag, resized):
 
 def test_torchvision_weights_come_from_safe_copies():
     for record in RECORDS:
-        if record.origin == "torchvision":
+        if record.publisher == "torchvision":
             recipe = {"IMAGENET1K_V1": "tv_in1k", "IMAGENET1K_V2": "tv2_in1k"}
             assert record.source == f"timm/{record.architecture}.{recipe[record.tag]}"
 
@@ -97,7 +97,7 @@ def test_files_of_keras_are_those_that_keras_fetches():
 
     seen = set()
     for record in RECORDS:
-        if record.origin == "keras":
+        if record.publisher == "keras":
             name = record.source.rpartition("/")[2].partition("_")[0]
             without_top = record.classes == 0
             assert record.md5 == resnet.WEIGHTS_HASHES[name][without_top]
@@ -124,7 +124,7 @@ def test_images_are_prepared_as_keras_does(name):
 def test_the_default_is_the_best_free_one():
     free = {}
     for record in RECORDS:
-        if record.classes == 1000 and record.licence in FREE:
+        if record.classes == 1000 and record.license in FREE_LICENSES:
             free.setdefault(record.architecture, []).append(record)
     for architecture, records in free.items():
         default = find(architecture)
@@ -138,7 +138,7 @@ def test_the_default_is_the_best_free_one():
 
 
 @pytest.mark.parametrize("name", ["resnext101_32x16d", "res2net50_26w_4s"])
-def test_no_default_where_no_licence_is_free(name):
+def test_no_default_where_no_license_is_free(name):
     with pytest.raises(InputError, match="commercial use") as caught:
         find(name)
     tags = [weight.split(".", 1)[1] for weight in list_weights(name)]
@@ -189,7 +189,7 @@ def test_listing_is_best_first():
 def test_listing_needs_the_standard_library_alone():
     script = (
         "import sys\n"
-        "from keras_resnet.weights.catalogue import list_weights\n"
+        "from keras_resnet.weights.registry import list_weights\n"
         "assert 'resnet50.a1_in1k' in list_weights('resnet50')\n"
         "heavy = {'keras', 'numpy', 'huggingface_hub', 'h5py', 'safetensors'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"

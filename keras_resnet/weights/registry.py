@@ -1,6 +1,8 @@
-"""Published weights: a record a tag. Standard library only; no network.
+"""The registry of published weights: a record a tag. Standard library only; no network.
 
-The records are in catalogue.csv, which tests/golden/make_catalogue.py makes from what
+    find("resnet50", "a1_in1k").source  # 'timm/resnet50.a1_in1k'
+
+The records are in registry.csv, which tests/golden/make_registry.py makes from what
 timm, torchvision, keras.applications and keras-hub publish. torchvision's own files are
 pickles, which are never opened here: its tags stand for timm's safetensors copies of
 the same weights, with torchvision's preprocessing and figures.
@@ -19,20 +21,20 @@ from keras_resnet.common.errors import InputError
 from keras_resnet.images.preprocessing import Preprocessing
 
 # Commercial use is allowed, on no other condition than that the authors are named.
-FREE = ("apache-2.0", "bsd-3-clause", "mit")
+FREE_LICENSES = ("apache-2.0", "bsd-3-clause", "mit")
 
 
 @dataclass(frozen=True)
-class Weight:
+class PublishedWeights:
     """One published set of weights.
 
     Attributes:
         tag: its name among the weights of its architecture, such as `a1_in1k`.
         architecture: that it is of.
-        origin: who publishes it: "timm", "torchvision", "keras" (keras.applications)
+        publisher: who publishes it: "timm", "torchvision", "keras" (keras.applications)
             or "keras_hub".
         source: the repository on the Hugging Face hub, or, of "keras", the URL.
-        licence: SPDX identifier in lower case, or "unknown".
+        license: SPDX identifier in lower case, or "unknown".
         classes: outputs of its classifier; 0 for weights without one.
         preprocessing: that it was trained for, and that `top1` is measured with.
         test_preprocessing: another for which its publisher reports a better figure;
@@ -49,9 +51,9 @@ class Weight:
 
     tag: str
     architecture: str
-    origin: str
+    publisher: str
     source: str
-    licence: str
+    license: str
     classes: int
     preprocessing: Preprocessing
     test_preprocessing: Preprocessing | None
@@ -69,8 +71,8 @@ class Weight:
 
     @property
     def free(self) -> bool:
-        """Whether its licence allows commercial use."""
-        return self.licence in FREE
+        """Whether its license allows commercial use."""
+        return self.license in FREE_LICENSES
 
 
 def list_weights(architecture: str = "*") -> list[str]:
@@ -82,12 +84,11 @@ def list_weights(architecture: str = "*") -> list[str]:
     Args:
         architecture: its name, or a shell pattern.
     """
-    table = _table()
-    names = fnmatch.filter(table, _canonical(architecture))
-    return [weight.name for name in names for weight in table[name]]
+    names = fnmatch.filter(_rows(), _canonical(architecture))
+    return [row["tag"] for name in names for row in _rows()[name]]
 
 
-def find(architecture: str, tag: str = "imagenet") -> Weight:
+def find(architecture: str, tag: str = "imagenet") -> PublishedWeights:
     """The record of a tag.
 
     Args:
@@ -95,14 +96,14 @@ def find(architecture: str, tag: str = "imagenet") -> Weight:
         tag: in any of the forms "a1_in1k", "resnet50.a1_in1k", "timm/a1_in1k" and
             "timm/resnet50.a1_in1k"; or "imagenet", which stands for the best free
             weights of the architecture: the highest published `top1` among those with
-            ImageNet's 1000 classes whose licence is one of `FREE`.
+            ImageNet's 1000 classes whose license is one of `FREE_LICENSES`.
 
     Raises:
         InputError: no such tag, with those that there are; or "imagenet" where no
-            licence is free.
+            license is free.
     """
     name = _canonical(architecture)
-    weights = _table().get(name, [])
+    weights = _records(name)
     if not weights:
         raise InputError(
             f"weights={tag!r}: none are published for {name!r}; accepted are None and "
@@ -117,24 +118,24 @@ def find(architecture: str, tag: str = "imagenet") -> Weight:
     raise InputError(f"weights={tag!r}: {_advice(name, wanted)}")
 
 
-def _default(name: str, weights: list[Weight]) -> Weight:
+def _default(name: str, weights: list[PublishedWeights]) -> PublishedWeights:
     for weight in weights:
         if weight.free and weight.classes == 1000:
             return weight
-    known = ", ".join(f"{one.tag!r} ({one.licence})" for one in weights)
+    known = ", ".join(f"{weight.tag!r} ({weight.license})" for weight in weights)
     raise InputError(
         f"weights='imagenet': no weights of {name!r} are known to be free for "
         f"commercial use; ask for {known} by name."
     )
 
 
-def _spellings(weight: Weight) -> set[str]:
+def _spellings(weight: PublishedWeights) -> set[str]:
     """Everything that a record answers to, in lower case."""
     names = (weight.tag, weight.name)
     return {
         spelling.lower()
         for name in names
-        for spelling in (name, f"{weight.origin}/{name}")
+        for spelling in (name, f"{weight.publisher}/{name}")
     }
 
 
@@ -142,11 +143,11 @@ def _advice(name: str, wanted: str) -> str:
     """Why there is no such tag, and the ones that there are, the closest first."""
     others = [
         other
-        for other, weights in _table().items()
-        if any(wanted in _spellings(weight) for weight in weights)
+        for other in _rows()
+        if any(wanted in _spellings(weight) for weight in _records(other))
     ]
     tags = sorted(
-        (weight.tag for weight in _table()[name]),
+        (weight.tag for weight in _records(name)),
         key=lambda tag: -difflib.SequenceMatcher(None, tag.lower(), wanted).ratio(),
     )
     known = f"accepted are 'imagenet', {', '.join(map(repr, tags))}, or a file's path."
@@ -164,34 +165,39 @@ def _canonical(architecture: str) -> str:
 
 
 @cache
-def _table() -> dict[str, list[Weight]]:
-    """The records of each architecture, best first."""
+def _rows() -> dict[str, list[dict[str, str]]]:
+    """The rows of each architecture, best first."""
     table = {}
-    with Path(__file__).with_name("catalogue.csv").open(encoding="utf-8") as file:
+    with Path(__file__).with_name("registry.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            weight = _read(row)
-            table.setdefault(weight.architecture, []).append(weight)
-    for weights in table.values():
-        weights.sort(key=lambda weight: -(weight.top1 or 0))
+            table.setdefault(row["tag"].partition(".")[0], []).append(row)
+    for rows in table.values():
+        rows.sort(key=lambda row: -float(row["top1"] or 0))
     return table
 
 
-def _read(row: dict[str, str]) -> Weight:
+@cache
+def _records(architecture: str) -> list[PublishedWeights]:
+    """The records of an architecture, best first; made when they are first needed."""
+    return [_record(row) for row in _rows().get(architecture, [])]
+
+
+def _record(row: dict[str, str]) -> PublishedWeights:
     architecture, _, tag = row["tag"].partition(".")
-    training = _preprocessing(row, row["input_size"], row["crop_pct"])
-    test = None
-    if row["test_input_size"]:
-        crop = row["test_crop_pct"] or row["crop_pct"]
-        test = _preprocessing(row, row["test_input_size"], crop)
-    return Weight(
+    size, test_size = row["input_size"], row["test_input_size"]
+    crop, test_crop = row["crop_pct"], row["test_crop_pct"] or row["crop_pct"]
+    images = (row["interpolation"], row["mean"], row["std"], row["channel_order"])
+    return PublishedWeights(
         tag=tag,
         architecture=architecture,
-        origin=row["origin"],
+        publisher=row["publisher"],
         source=row["hf_hub_id"] or row["url"],
-        licence=row["license"],
+        license=row["license"],
         classes=int(row["num_classes"]),
-        preprocessing=training,
-        test_preprocessing=test,
+        preprocessing=_preprocessing(size, crop, images),
+        test_preprocessing=(
+            _preprocessing(test_size, test_crop, images) if test_size else None
+        ),
         top1=_number(row["top1"]),
         top1_size=int(row["top1_img_size"]) if row["top1_img_size"] else None,
         test_top1=_number(row["test_top1"]),
@@ -201,14 +207,17 @@ def _read(row: dict[str, str]) -> Weight:
     )
 
 
-def _preprocessing(row: dict[str, str], size: str, crop: str) -> Preprocessing:
+@cache
+def _preprocessing(size: str, crop: str, images: tuple[str, ...]) -> Preprocessing:
+    """Many rows have the same; `images`: interpolation, mean, std, channel order."""
+    interpolation, mean, std, channel_order = images
     return Preprocessing(
         size=(int(size), int(size)),
         crop=float(crop),
-        interpolation=row["interpolation"],
-        mean=tuple(map(float, row["mean"].split())),
-        std=tuple(map(float, row["std"].split())),
-        channel_order=row["channel_order"],
+        interpolation=interpolation,
+        mean=tuple(map(float, mean.split())),
+        std=tuple(map(float, std.split())),
+        channel_order=channel_order,
     )
 
 
