@@ -55,10 +55,13 @@ def main() -> None:
         before = memory("VmRSS")
         wall, processor = time.perf_counter(), time.process_time()
         load()
+        wall = time.perf_counter() - wall
+        processor = time.process_time() - processor
+        peak = memory("VmHWM")
         row = {
-            "wall": time.perf_counter() - wall,
-            "processor": time.process_time() - processor,
-            "peak": before and memory("VmHWM") - before,
+            "wall": wall,
+            "processor": processor,
+            "peak": peak and before and peak - before,
         }
         print(json.dumps(row), flush=True)
 

@@ -48,9 +48,10 @@ class Side:
         command = [python, str(LOADER), library, model, str(path)]
         self.library = library
         self.blocks = []
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         try:
-            self.process = subprocess.Popen(command, **pipes, text=True)
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
         except OSError as error:
             raise InputError(f"{python} cannot be run: {error.strerror}.") from error
         self._answer()

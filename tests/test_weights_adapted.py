@@ -1,5 +1,6 @@
 """Weights adapted to other classes and channels; the card that they complete."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import pytest
 from conftest import tiny
 from weight_files import network, same
 
-from keras_resnet import InputError, build, export_weights, load_weights
+from keras_resnet import InputError, build, export_weights, load_weights, saving
 from keras_resnet.images.labels import imagenet_labels
 from keras_resnet.weights import download, registry
 from keras_resnet.weights.assign import named_arrays
@@ -155,3 +156,27 @@ def test_preprocessing_of_transformers(tmp_path):
     expected = model.card.preprocessing
     assert (expected.size, expected.crop) == ((224, 224), 0.875)
     assert expected.interpolation == "bicubic"
+
+
+def test_a_file_is_hashed_when_its_hash_is_asked_for(exported, monkeypatch):
+    path = exported[1]
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    hashed = []
+    monkeypatch.setattr(saving, "sha256", lambda file: hashed.append(file) or digest)
+    model = network()
+    load_weights(model, path)
+    assert not hashed
+    assert model.card.origin.sha256 == model.card.origin.sha256 == digest
+    assert hashed == [path]
+
+
+def test_the_hash_of_a_file_that_changed_since_is_not_stated(exported):
+    path = exported[1]
+    model = network()
+    load_weights(model, path)
+    origin = replace(model.card.origin)  # a copy, which has not hashed it either
+    path.write_bytes(path.read_bytes() + b" ")
+    assert model.card.origin.sha256 is None
+    path.unlink()
+    assert origin.sha256 is None
+    assert origin.to_json() == {"source": path.name, "weights": None, "sha256": None}

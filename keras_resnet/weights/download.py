@@ -47,9 +47,8 @@ def fetch(weights: PublishedWeights) -> Path:
 
     Raises:
         DownloadError: not in the cache, and the download fails (no network, refused,
-            not what a hub answers, broken off) or cannot be written to the hub's cache;
+            not what a hub answers, broken off) or cannot be written to the cache;
             or the file is damaged, in which case it is removed.
-        InputError: Keras's cache cannot be written.
     """
     if weights.publisher == "keras":
         return _from_keras(weights)
@@ -129,8 +128,8 @@ def _from_keras(weights: PublishedWeights) -> Path:
         return path
     # Downloaded beside and renamed: get_file writes to the final name at once, and
     # where it may not, it silently uses a folder below /tmp.
-    with write_beside(path, force=True) as part:
-        try:
+    try:
+        with write_beside(path, force=True) as part:
             keras.utils.get_file(
                 part.name,
                 weights.source,
@@ -138,8 +137,8 @@ def _from_keras(weights: PublishedWeights) -> Path:
                 cache_dir=str(part.parent),
                 cache_subdir="",
             )
-        except Exception as error:  # get_file raises Exception itself
-            raise _failure(weights, weights.source, error, _one_line(error)) from error
+    except Exception as error:  # get_file raises Exception itself
+        raise _failure(weights, weights.source, error, _one_line(error)) from error
     _checked.add(path)
     return path
 
@@ -155,7 +154,7 @@ def _failure(
     )
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 

@@ -47,7 +47,11 @@ def read_hdf5(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str,
     path = Path(path)
     try:
         archived = zipfile.is_zipfile(path)
-        data = _member(path) if archived else np.memmap(path, mode="r")
+        data = (
+            np.frombuffer(_member(path), "uint8")
+            if archived
+            else np.memmap(path, mode="r")
+        )
         places, names = json.loads(_explore_apart(path))
         arrays = {
             name: _view(data, start, np.dtype(dtype), shape)
@@ -59,14 +63,14 @@ def read_hdf5(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str,
     return arrays, names
 
 
-def _member(path: Path) -> np.ndarray:
+def _member(path: Path) -> bytes:
     """The bytes of the HDF5 file in a `.keras` file; reading them checks their CRC."""
     with zipfile.ZipFile(path) as archive:
         # Weights hardly shrink when they are packed, and the tables are small.
         most = 2 * path.stat().st_size + MAX_TABLE_BYTES
         if archive.getinfo(WEIGHTS).file_size > most:
             raise ValueError(f"{WEIGHTS} promises more than the file can hold")
-        return np.frombuffer(archive.read(WEIGHTS), "uint8")
+        return archive.read(WEIGHTS)
 
 
 def _view(data: np.ndarray, start: int, dtype: np.dtype, shape: list) -> np.ndarray:

@@ -212,7 +212,7 @@ def read_own(path: Path, model: "keras.Model") -> dict[str, StoredTensor]:
     for place, array in arrays.items():
         match = _OWN_VARIABLE.fullmatch(place)
         layer = layers.get(match[1], "") if match else ""
-        if layer.startswith(prefix):
+        if match and layer.startswith(prefix):
             name = layer.removeprefix(prefix).replace("-", ".")
             weights = ours[name].weights if name in ours else ()
             kinds = [weight.name for weight in weights]
