@@ -1,5 +1,6 @@
 """Recipes, the command line that changes them, and the optimizer made from them."""
 
+import re
 from dataclasses import replace
 
 import keras
@@ -8,32 +9,34 @@ import pytest
 from keras_resnet.common.errors import InputError
 from keras_resnet.training.__main__ import read
 from keras_resnet.training.optimizer import make_optimizer, make_schedule
-from keras_resnet.training.recipes import RECIPES, Recipe, default_recipe
+from keras_resnet.training.recipes import Recipe, default_recipe, get_recipe
 
 # Recipes and the command line
 
 
 def test_the_recipe_follows_the_data_the_model_and_the_batch_size():
     words = ["--model", "resnet20", "--data"]
-    assert read([*words, "digits"]).set == RECIPES["digits"]()
-    assert read([*words, "cifar10"]).set == RECIPES["cifar"]()
-    assert read([*words, "folder:photos"]).set == RECIPES["photos"]()
-    assert read(["--model", "resnet50", "--data", "imagenet2012"]).set == (
-        RECIPES["imagenet"]()
+    assert read([*words, "digits"])["recipe"] == get_recipe("digits")
+    assert read([*words, "cifar10"])["recipe"] == get_recipe("cifar")
+    assert read([*words, "folder:photos"])["recipe"] == get_recipe("photos")
+    assert read(["--model", "resnet50", "--data", "imagenet2012"])["recipe"] == (
+        get_recipe("imagenet")
     )
-    doubled = read([*words, "cifar10", "--set", "batch_size=256"]).set
-    assert doubled == replace(RECIPES["cifar"](), batch_size=256, learning_rate=0.2)
-    assert read([*words, "digits", "--recipe", "cifar"]).set == RECIPES["cifar"]()
+    doubled = read([*words, "cifar10", "--batch-size", "256"])["recipe"]
+    assert doubled == replace(get_recipe("cifar"), batch_size=256, learning_rate=0.2)
+    chosen = read([*words, "digits", "--recipe", "cifar"])["recipe"]
+    assert chosen == get_recipe("cifar")
 
 
-def test_set_takes_every_kind_of_value():
-    changes = "epochs=3 learning_rate=2e-1 nesterov=true drops=0.25,0.5 schedule=step"
+def test_flags_change_every_kind_of_value():
+    changes = (
+        "--epochs 3 --learning-rate 2e-1 --nesterov True --drops 0.25 0.5 "
+        "--schedule step --image-size 16 --flip=False"
+    )
     words = ["--model", "resnet20", "--data", "digits"]
-    for change in f"{changes} image_size=16".split():
-        words += ["--set", change]
-    changed = read([*words, "--set=flip=false"]).set
+    changed = read([*words, *changes.split()])["recipe"]
     assert changed == replace(
-        RECIPES["digits"](),
+        get_recipe("digits"),
         epochs=3,
         learning_rate=0.2,
         nesterov=True,
@@ -45,15 +48,15 @@ def test_set_takes_every_kind_of_value():
 
 
 def test_none_is_a_value_of_two_keys():
-    words = ["--model", "resnet20", "--data", "digits", "--set", "augmentation=none"]
-    changed = read([*words, "--set", "image_size=none"]).set
+    words = ["--model", "resnet20", "--data", "digits", "--augmentation", "none"]
+    changed = read([*words, "--image-size", "None"])["recipe"]
     assert (changed.augmentation, changed.image_size) == ("none", None)
 
 
 def test_the_version_of_a_data_set_does_not_change_the_recipe():
     for data in ("digits:1.0.0", "Digits"):
-        read_recipe = read(["--model", "resnet20", "--data", data]).set
-        assert read_recipe == RECIPES["digits"]()
+        read_recipe = read(["--model", "resnet20", "--data", data])["recipe"]
+        assert read_recipe == get_recipe("digits")
 
 
 @pytest.mark.parametrize(
@@ -61,28 +64,29 @@ def test_the_version_of_a_data_set_does_not_change_the_recipe():
 )
 def test_a_recipe_made_in_python_is_checked_too(change):
     with pytest.raises(InputError, match=next(iter(change))):
-        replace(RECIPES["digits"](), **change)
+        replace(get_recipe("digits"), **change)
 
 
 @pytest.mark.parametrize(
-    ("word", "wanted"),
+    ("flags", "wanted"),
     [
-        ("seed=5000000000", "2**32"),
-        ("learning_rate=inf", "finite"),
-        ("epoch=3", "Did you mean 'epochs'?"),
-        ("epochs", "KEY=VALUE is needed"),
-        ("epochs=three", "'three'"),
-        ("epochs=0", "epochs=0: must be 1 or more"),
-        ("momentum=1", "momentum=1.0: must be 0 or more and below 1"),
-        ("learning_rate=-1", "learning_rate=-1.0: must be more than 0"),
-        ("drops=0.7,0.5", "rising shares"),
-        ("schedule=linear", "'cosine', 'step'"),
-        ("nesterov=maybe", "'True', 'False'"),
+        ("--seed 5000000000", "2**32"),
+        ("--learning-rate inf", "finite"),
+        ("--epoch 3", "Perhaps you meant: --epochs INT"),
+        ("--epochs", "Missing value for argument '--epochs'"),
+        ("--epochs three", "'three'"),
+        ("--epochs 0", "epochs=0: must be 1 or more"),
+        ("--batch-size 0", "batch_size=0: must be 1 or more"),
+        ("--momentum 1", "momentum=1.0: must be 0 or more and below 1"),
+        ("--learning-rate=-1", "learning_rate=-1.0: must be more than 0"),
+        ("--drops 0.7 0.5", "rising shares"),
+        ("--schedule linear", "'cosine', 'step'"),
+        ("--nesterov maybe", "'True', 'False'"),
     ],
 )
-def test_a_wrong_value_is_one_clear_line(word, wanted):
+def test_a_wrong_value_is_one_clear_line(flags, wanted):
     with pytest.raises(InputError) as caught:
-        read(["--model", "resnet20", "--data", "digits", "--set", word])
+        read(["--model", "resnet20", "--data", "digits", *flags.split()])
     assert wanted in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -94,21 +98,26 @@ def test_an_unknown_recipe_or_model_is_refused():
         default_recipe("resnet21", "digits")
 
 
-def test_help_shows_every_key_with_the_defaults_of_the_recipe(capsys):
+def test_a_learning_rate_that_is_given_does_not_follow_the_batch_size():
+    words = "--model resnet20 --data cifar10 --batch-size 64 --learning-rate 0.1"
+    assert read(words.split())["recipe"] == replace(get_recipe("cifar"), batch_size=64)
+
+
+def test_help_shows_every_key_with_each_recipe_s_value_and_source(capsys):
     with pytest.raises(SystemExit) as stop:
-        read(["--model", "resnet50", "--data", "imagenet2012", "--help"])
-    shown = capsys.readouterr().out
+        read(["--help"])
+    shown = " ".join(re.sub("[│\n]", " ", capsys.readouterr().out).split())
     assert stop.value.code == 0
     for key in Recipe.__dataclass_fields__:
-        assert f"--set.{key.replace('_', '-')}" in shown
-    assert "(default: 90)" in shown
+        assert f"--{key.replace('_', '-')} " in shown
+    assert "imagenet, photos: 90 (Goyal2017, section 5.1)" in shown
 
 
 # Optimizer
 
 
 def test_the_step_schedule_is_the_papers():
-    recipe = replace(RECIPES["cifar"](), warmup=0.0)
+    recipe = replace(get_recipe("cifar"), warmup=0.0)
     schedule = make_schedule(recipe, 64_000)
     known = {0: 0.1, 31_999: 0.1, 32_000: 0.01, 47_999: 0.01, 48_000: 0.001}
     for step, rate in known.items():
@@ -117,7 +126,7 @@ def test_the_step_schedule_is_the_papers():
 
 def test_both_schedules_warm_up_from_zero_to_the_peak():
     for schedule in ("step", "cosine"):
-        recipe = replace(RECIPES["cifar"](), schedule=schedule, warmup=0.1)
+        recipe = replace(get_recipe("cifar"), schedule=schedule, warmup=0.1)
         rate = make_schedule(recipe, 1000)
         assert [float(rate(step)) for step in (0, 50, 100)] == pytest.approx(
             [0, 0.05, 0.1]
@@ -127,7 +136,7 @@ def test_both_schedules_warm_up_from_zero_to_the_peak():
 
 
 def test_the_schedule_survives_serialisation():
-    rate = make_schedule(RECIPES["imagenet"](), 900)
+    rate = make_schedule(get_recipe("imagenet"), 900)
     schedules = keras.optimizers.schedules
     again = schedules.deserialize(schedules.serialize(rate))
     for step in (10, 49, 299, 300, 600, 899):
@@ -137,7 +146,7 @@ def test_the_schedule_survives_serialisation():
 def after_two_steps(**changes):
     """A kernel and a bias of ones after two steps along constant gradients of 2."""
     recipe = replace(
-        RECIPES["cifar"](),
+        get_recipe("cifar"),
         schedule="step",
         drops=(),
         warmup=0.0,

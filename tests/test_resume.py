@@ -23,10 +23,10 @@ from keras_resnet.saving import read_card, read_member
 from keras_resnet.training.__main__ import main, read
 from keras_resnet.training.data import Data, load
 from keras_resnet.training.fit import train
-from keras_resnet.training.recipes import RECIPES
+from keras_resnet.training.recipes import get_recipe
 
 NET = tiny("resnet8")
-QUICK = replace(RECIPES["digits"](128), epochs=3)
+QUICK = replace(get_recipe("digits", 128), epochs=3)
 EPOCHS = 5  # of the run that is killed
 
 
@@ -145,7 +145,7 @@ def test_the_loss_scale_is_restored(data, tmp_path, monkeypatch):
 def words(tfds):
     """The command line of the run that is killed, without its folder."""
     words = ["--model", "resnet8", "--data", "digits", "--data-dir", str(tfds)]
-    return [*words, "--set", f"epochs={EPOCHS}", "--set", "batch_size=128"]
+    return [*words, "--epochs", str(EPOCHS), "--batch-size", "128"]
 
 
 @pytest.fixture(scope="module")
@@ -203,14 +203,15 @@ def test_a_run_that_never_began_begins(data, tmp_path, capsys):
 
 
 def test_the_command_line_takes_the_settings_of_the_run(whole):
-    command = read(["--resume", "--out", str(whole)])
-    assert (command.model, command.data, command.set) == (NET.name, "digits", QUICK)
+    settings = read(["--resume", "--out", str(whole)])
+    expected = {"model": NET.name, "data": "digits", "recipe": QUICK, "out": whole}
+    assert settings | expected == settings
 
 
 @pytest.mark.parametrize(
     ("changes", "wanted"),
     [
-        (["--set", "batch_size=64"], "batch_size is 128, not 64"),
+        (["--batch-size", "64"], "batch_size is 128, not 64"),
         (["--model", "resnet20"], "not 'resnet20'"),
         (["--xla", "on"], "xla is 'auto', not 'on'"),
         (["--recipe", "cifar"], "epochs is 5, not 164"),

@@ -53,9 +53,9 @@ def load(
             raise InputError(f"data={spec!r}: folder:PATH is needed.")
         source = folder.read(Path(path), strict)
     else:
-        from keras_resnet.training import catalogue
+        from keras_resnet.training import tfds_source
 
-        source = catalogue.read(spec, data_dir)
+        source = tfds_source.read(spec, data_dir)
     size = (image_size, image_size) if image_size else source.size
     preprocessing = Preprocessing(
         size=size or (IMAGE_SIZE, IMAGE_SIZE),

@@ -1,7 +1,9 @@
 """Recipes: how to train, as data. No Keras here, so that `--help` is quick.
 
-A recipe is a function of the batch size; the peak learning rate follows it by the
-linear scaling rule (Goyal2017, section 2.1). Sources, cited by the values:
+    recipe = get_recipe("cifar", batch_size=256)
+
+The peak learning rate follows the batch size by the linear scaling rule (Goyal2017,
+section 2.1). Each value in the tables stands beside its source:
 
 He2015: "Deep Residual Learning for Image Recognition", arXiv:1512.03385.
 Goyal2017: "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour",
@@ -13,13 +15,15 @@ He2018: "Bag of Tricks for Image Classification with Convolutional Neural Networ
 import re
 from dataclasses import asdict, dataclass, replace
 from math import inf
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from keras_resnet.architectures import get_architecture
-from keras_resnet.common.errors import InputError
+from keras_resnet.common.errors import InputError, closest
 
-SCHEDULES = ("cosine", "step")
-AUGMENTATIONS = ("none", "pad-crop-flip", "random-resized-crop")
+Schedule = Literal["cosine", "step"]
+AugmentationName = Literal["none", "pad-crop-flip", "random-resized-crop"]
+SCHEDULES: tuple[str, ...] = get_args(Schedule)
+AUGMENTATIONS: tuple[str, ...] = get_args(AugmentationName)
 
 
 @dataclass(frozen=True)
@@ -60,12 +64,12 @@ class Recipe:
     weight_decay: float
     decoupled: bool
     decay_norms: bool
-    schedule: Literal[SCHEDULES]
+    schedule: Schedule
     warmup: float
     drops: tuple[float, ...]
     drop_factor: float
     label_smoothing: float
-    augmentation: Literal[AUGMENTATIONS]
+    augmentation: AugmentationName
     padding: int
     flip: bool
     image_size: int | None = None
@@ -117,85 +121,94 @@ class Recipe:
             ) from error
 
 
-def cifar(batch_size: int = 128) -> Recipe:
-    """Small images on CIFAR nets: He2015, section 4.2.
+# name -> field -> (value, its source). A recipe that derives from another one lists
+# what differs.
+CIFAR: dict[str, tuple[Any, str]] = {
+    # 64,000 steps of 128 of CIFAR-10's 50,000 images are 164 epochs; the paper drops
+    # the learning rate after 32,000 and 48,000 of them.
+    "epochs": (164, "He2015, section 4.2"),
+    "batch_size": (128, "He2015, section 4.2"),
+    "learning_rate": (0.1, "He2015, section 4.2"),
+    "momentum": (0.9, "He2015, section 4.2"),
+    "nesterov": (False, "none in He2015"),
+    "weight_decay": (1e-4, "He2015, section 4.2"),
+    "decoupled": (False, "He2015, section 4.2"),
+    "decay_norms": (True, "He2015, section 4.2"),
+    "schedule": ("step", "He2015, section 4.2"),
+    # The paper warms up ResNet-110 alone, for about 400 of 64,000 steps; shallow nets
+    # lose nothing by it.
+    "warmup": (400 / 64_000, "He2015, section 4.2"),
+    "drops": ((0.5, 0.75), "He2015, section 4.2"),
+    "drop_factor": (0.1, "He2015, section 4.2"),
+    "label_smoothing": (0.0, "none in He2015"),
+    "augmentation": ("pad-crop-flip", "He2015, section 4.2"),
+    "padding": (4, "He2015, section 4.2"),
+    "flip": (True, "He2015, section 4.2"),
+}
+IMAGENET: dict[str, tuple[Any, str]] = CIFAR | {
+    "epochs": (90, "Goyal2017, section 5.1"),
+    "batch_size": (256, "Goyal2017, section 2.1"),
+    "learning_rate": (0.1, "Goyal2017, section 2.1"),
+    "momentum": (0.9, "Goyal2017, section 5.1"),
+    "nesterov": (False, "torchvision's references/classification/train.py"),
+    "weight_decay": (1e-4, "Goyal2017, section 5.1"),
+    "decoupled": (False, "Goyal2017, section 3"),
+    "decay_norms": (False, "Goyal2017, section 5.1"),
+    "schedule": ("step", "Goyal2017, section 5.1"),
+    "warmup": (5 / 90, "Goyal2017, section 2.2"),
+    "drops": ((30 / 90, 60 / 90, 80 / 90), "Goyal2017, section 5.1"),
+    "drop_factor": (0.1, "Goyal2017, section 5.1"),
+    "label_smoothing": (0.0, "none in Goyal2017"),
+    "augmentation": ("random-resized-crop", "Goyal2017, section 5.1"),
+    "padding": (0, "none in Goyal2017"),
+    "flip": (True, "Goyal2017, section 5.1"),
+}
+# A few thousand photos of the user's own, from random weights.
+PHOTOS: dict[str, tuple[Any, str]] = IMAGENET | {
+    "batch_size": (32, "chosen here"),
+    "learning_rate": (0.1 * 32 / 256, "Goyal2017, section 2.1"),
+    "schedule": ("cosine", "He2018, section 5.1"),
+    "drops": ((), "He2018, section 5.1"),
+    "label_smoothing": (0.1, "He2018, section 5.2"),
+}
+# The 8x8 digits in less than a minute on two cores. ResNet-20 ends at 99.15, 98.87 and
+# 99.44% with the seeds 0, 1 and 2. Digits are not mirrored, and are shifted by one
+# pixel at most.
+DIGITS: dict[str, tuple[Any, str]] = CIFAR | {
+    "epochs": (30, "measured here"),
+    "batch_size": (64, "measured here"),
+    "learning_rate": (0.05, "Goyal2017, section 2.1"),
+    "schedule": ("cosine", "measured here"),
+    "warmup": (0.05, "measured here"),
+    "drops": ((), "measured here"),
+    "padding": (1, "measured here"),
+    "flip": (False, "measured here"),
+}
+RECIPES = {"cifar": CIFAR, "imagenet": IMAGENET, "photos": PHOTOS, "digits": DIGITS}
 
-    64,000 steps of 128 of CIFAR-10's 50,000 images are 164 epochs; the paper drops
-    the learning rate after 32,000 and 48,000 of them.
+
+def get_recipe(name: str, batch_size: int | None = None) -> Recipe:
+    """A recipe by its name; `dataclasses.replace` changes its other values.
+
+    Args:
+        name: a key of RECIPES.
+        batch_size: images a step; the learning rate follows it by the linear scaling
+            rule. None: the recipe's.
+
+    Raises:
+        InputError: no such recipe, or a batch size below 1.
     """
-    return Recipe(
-        epochs=164,
-        batch_size=batch_size,
-        learning_rate=0.1 * batch_size / 128,
-        momentum=0.9,
-        nesterov=False,
-        weight_decay=1e-4,
-        decoupled=False,
-        decay_norms=True,
-        schedule="step",
-        # The paper warms up ResNet-110 alone, for about 400 of 64,000 steps; shallow
-        # nets lose nothing by it.
-        warmup=400 / 64_000,
-        drops=(0.5, 0.75),
-        drop_factor=0.1,
-        label_smoothing=0.0,
-        augmentation="pad-crop-flip",
-        padding=4,
-        flip=True,
-    )
-
-
-def imagenet(batch_size: int = 256) -> Recipe:
-    """Large images, many of them: Goyal2017, sections 2.2 and 5.1."""
-    return Recipe(
-        epochs=90,
-        batch_size=batch_size,
-        learning_rate=0.1 * batch_size / 256,
-        momentum=0.9,
-        nesterov=False,  # as torchvision's references/classification/train.py
-        weight_decay=1e-4,
-        decoupled=False,
-        decay_norms=False,  # Goyal2017, section 5.1
-        schedule="step",
-        warmup=5 / 90,
-        drops=(30 / 90, 60 / 90, 80 / 90),
-        drop_factor=0.1,
-        label_smoothing=0.0,
-        augmentation="random-resized-crop",
-        padding=0,
-        flip=True,
-    )
-
-
-def photos(batch_size: int = 32) -> Recipe:
-    """A few thousand photos of one's own, from random weights.
-
-    Cosine and label smoothing are He2018's, sections 5.1 and 5.2; the rest is
-    `imagenet`'s.
-    """
-    return replace(
-        imagenet(batch_size), schedule="cosine", drops=(), label_smoothing=0.1
-    )
-
-
-def digits(batch_size: int = 64) -> Recipe:
-    """The 8x8 digits in less than a minute on two cores: chosen by measurement here.
-
-    ResNet-20 ends at 99.15, 98.87 and 99.44% with the seeds 0, 1 and 2. Digits are
-    not mirrored, and are shifted by one pixel at most.
-    """
-    return replace(
-        cifar(batch_size),
-        epochs=30,
-        schedule="cosine",
-        warmup=0.05,
-        drops=(),
-        padding=1,
-        flip=False,
-    )
-
-
-RECIPES = {recipe.__name__: recipe for recipe in (cifar, imagenet, photos, digits)}
+    if name not in RECIPES:
+        known = ", ".join(RECIPES)
+        raise InputError(
+            f"recipe={name!r}: accepted are {known}.{closest(name, RECIPES)}"
+        )
+    values: dict[str, Any] = {key: pair[0] for key, pair in RECIPES[name].items()}
+    recipe = Recipe(**values)
+    if batch_size is None:
+        return recipe
+    rate = recipe.learning_rate * batch_size / recipe.batch_size
+    return replace(recipe, batch_size=batch_size, learning_rate=rate)
 
 
 def default_recipe(model: str, data: str) -> str:
