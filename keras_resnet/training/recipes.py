@@ -18,6 +18,7 @@ from math import inf
 from typing import Any, Literal, get_args
 
 from keras_resnet.architectures import get_architecture
+from keras_resnet.architectures.records import CifarStem
 from keras_resnet.common.errors import InputError, closest
 
 Schedule = Literal["cosine", "step"]
@@ -114,7 +115,8 @@ class Recipe:
             InputError: something else wrote it.
         """
         try:
-            return cls(**record | {"drops": tuple(record["drops"])})
+            values: dict[str, Any] = record | {"drops": tuple(record["drops"])}
+            return cls(**values)
         except (KeyError, TypeError) as error:
             raise InputError(
                 f"recorded recipe: it cannot be read ({error})."
@@ -217,7 +219,7 @@ def default_recipe(model: str, data: str) -> str:
     Raises:
         InputError: unknown model.
     """
-    small = get_architecture(model).stem == "cifar"
+    small = isinstance(get_architecture(model).stem, CifarStem)
     if re.split("[:/]", data.lower())[0] == "digits":
         return "digits"
     if data.startswith("folder:"):
