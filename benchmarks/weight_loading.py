@@ -84,18 +84,19 @@ class Side:
         self.process.wait()
 
 
-def row(side: Side, size: int) -> dict:
+def summarize(side: Side, size: int) -> dict:
     """What is said of a side."""
-    loads = [one for block, _ in side.blocks for one in block]
+    loads = [load for block, _ in side.blocks for load in block]
     walls = [
-        ([one["wall"] for one in block], contended) for block, contended in side.blocks
+        ([load["wall"] for load in block], contended)
+        for block, contended in side.blocks
     ]
-    peaks = [one["peak"] for one in [side.first, *loads] if one["peak"] is not None]
+    peaks = [load["peak"] for load in [side.first, *loads] if load["peak"] is not None]
     return {
         "load": side.library,
         "batch": None,
         **statistics(walls, None),
-        "processor_p50_ms": round(median(one["processor"] for one in loads) * 1e3, 3),
+        "processor_p50_ms": round(median(load["processor"] for load in loads) * 1e3, 3),
         "first_ms": round(side.first["wall"] * 1e3, 3),
         "file_mb": round(size / 1e6, 1),
         "peak_mb": round(max(peaks) / 1e6, 1) if peaks else None,
@@ -104,10 +105,10 @@ def row(side: Side, size: int) -> dict:
 
 def remarks(rows: Sequence[dict]) -> list[str]:
     lines = [
-        f"{one['load']}: first {one['first_ms']:.0f} ms; then {one['p50_ms']:.1f} ms, "
-        f"of the processor {one['processor_p50_ms']:.1f} ms; memory rose by at most "
-        f"{one['peak_mb']} MB for a file of {one['file_mb']} MB"
-        for one in rows
+        f"{row['load']}: first {row['first_ms']:.0f} ms; then {row['p50_ms']:.1f} ms, "
+        f"of the processor {row['processor_p50_ms']:.1f} ms; memory rose by at most "
+        f"{row['peak_mb']} MB for a file of {row['file_mb']} MB"
+        for row in rows
     ]
     if len(rows) == 2:
         wall, processor = (
@@ -142,11 +143,11 @@ def main() -> None:
         ]
         for _ in trange(-(-flags.repetitions // 3), desc="rounds"):
             for side in sides:
-                side.take_round([one.process.pid for one in sides])
+                side.take_round([other.process.pid for other in sides])
         size = path.stat().st_size
     for side in sides:
         side.close()
-    rows = [row(side, size) for side in sides]
+    rows = [summarize(side, size) for side in sides]
     print("\n".join([table(rows), *remarks(rows)]))
     for path in write_results(rows, flags.out, machine, flags.force):
         print(f"wrote {path}")
