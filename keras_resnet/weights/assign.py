@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CLASSIFIERS = ("fc", "head.fc", "classifier")
 HEADS = ("file", "new")
 _CONVOLUTION_BIAS = re.compile(r"(.*)(conv|downsample\.(?=\d))(\d*)/bias")
-_THREADS = 2  # that lay out tensors while others are assigned; each holds one tensor
+_THREADS = 1  # that lay out tensors while others are assigned; each holds one more
 
 
 class MismatchError(InputError):
@@ -260,7 +260,7 @@ def _is_finite(array: Any) -> bool:
 
 
 def _read_ahead(arrays: Iterable[Any]) -> Iterator[StoredTensor]:
-    """Lays tensors out in other threads, a few ahead, while earlier ones are used.
+    """Lays out the next tensors in other threads, while the one before is assigned.
 
     They come as `StoredTensor` since TensorFlow copies a `numpy.ndarray` once more.
     """
