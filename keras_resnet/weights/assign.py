@@ -9,9 +9,7 @@ A weight's name is its layer's name in timm and Keras's name of the variable:
 
 import re
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 CLASSIFIERS = ("fc", "head.fc", "classifier")
 HEADS = ("file", "new")
 _CONVOLUTION_BIAS = re.compile(r"(.*)(conv|downsample\.(?=\d))(\d*)/bias")
-_THREADS = 1  # that lay out tensors while others are assigned; each holds one more
 
 
 class MismatchError(InputError):
@@ -235,9 +232,9 @@ def assign(model: "keras.Model", arrays: Mapping[str, Any], source: str) -> None
     for name, array in arrays.items():
         if not _is_finite(array):
             raise InputError(f"{source}: {name} holds NaN or infinity.")
-    laid_out = _read_ahead(arrays[name] for name in variables)
-    for variable, array in zip(variables.values(), laid_out, strict=True):
-        variable.assign(array)
+    for name, variable in variables.items():
+        # as it is, since TensorFlow would copy a numpy array once more
+        variable.assign(arrays[name])
 
 
 def refuse_mismatch(faults: list[str], model: "keras.Model", source: str) -> None:
@@ -257,22 +254,3 @@ def _is_finite(array: Any) -> bool:
         array = array.astype("float32", copy=False).reshape(-1)
         # One pass, at the speed of memory; large numbers alone need the second look.
         return bool(np.isfinite(np.vdot(array, array)) or np.isfinite(array).all())
-
-
-def _read_ahead(arrays: Iterable[Any]) -> Iterator[StoredTensor]:
-    """Lays out the next tensors in other threads, while the one before is assigned.
-
-    They come as `StoredTensor` since TensorFlow copies a `numpy.ndarray` once more.
-    """
-    with ThreadPoolExecutor(_THREADS) as pool:
-        waiting = deque()
-        for array in arrays:
-            waiting.append(pool.submit(np.asarray, array))
-            if len(waiting) > _THREADS:
-                yield _ready(waiting.popleft().result())
-        while waiting:
-            yield _ready(waiting.popleft().result())
-
-
-def _ready(array: np.ndarray) -> StoredTensor:
-    return StoredTensor(array, array.shape, lambda same: same)
