@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tyro.conf import Positional
 
 from keras_resnet.common.command import parse, run
-from keras_resnet.common.errors import InputError
+from keras_resnet.common.errors import ClassifierWarning, InputError
 from keras_resnet.common.files import refuse_existing, write_beside
 from keras_resnet.images.files import find_images, read_image
 from keras_resnet.images.preprocessing import Preprocessing, preprocessing_of
@@ -119,10 +119,10 @@ def _build(name: str, flags: Flags) -> "keras.Model":
     from keras_resnet.model import build
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("error", message=".*classifier is drawn anew")
+        warnings.simplefilter("error", ClassifierWarning)
         try:
             return build(name, weights=flags.weights, classes=flags.classes)
-        except UserWarning as warning:  # it would name classes at random
+        except ClassifierWarning as warning:  # it would name classes at random
             raise InputError(f"classes={flags.classes}: {warning}") from warning
 
 

@@ -43,7 +43,6 @@ def test_bounds_of_whole_numbers():
         (0.5, {"above": 0, "below": 1}),
         (np.float32(0.5), {"minimum": 0, "maximum": 1}),
         (-5, {}),
-        (10**400, {"minimum": 0}),
     ],
 )
 def test_numbers_pass(value, bounds):
@@ -60,6 +59,7 @@ def test_numbers_pass(value, bounds):
         (math.nan, {"minimum": 0, "maximum": 1}, "[0, 1]"),
         (math.inf, {}, "(-inf, inf)"),
         (True, {}, "(-inf, inf)"),
+        (10**400, {"minimum": 0}, "[0, inf)"),  # no float is as large
         ("1", {}, "(-inf, inf)"),
         (None, {}, "(-inf, inf)"),
     ],

@@ -150,7 +150,7 @@ def test_safetensors_in_a_process_of_its_own(tmp_path):
 
 
 def test_another_number_of_classes(tmp_path, capsys):
-    """It must be said: a classifier drawn anew would name classes at random."""
+    """It must be said: a re-initialised classifier would name classes at random."""
     model = keras_resnet.build("test_resnet", classes=3)
     path = tmp_path / "model.safetensors"
     keras_resnet.export_weights(model, path)

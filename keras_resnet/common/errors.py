@@ -44,6 +44,10 @@ class DownloadError(KerasResNetError):
     """Published weights could not be downloaded, or were not what was published."""
 
 
+class ClassifierWarning(UserWarning):
+    """A file's classifier does not fit the model, whose own is re-initialised."""
+
+
 class MissingPackageError(KerasResNetError, ImportError):
     """An optional package is needed and not installed; the message installs it."""
 

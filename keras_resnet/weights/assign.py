@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_resnet.common.errors import InputError
+from keras_resnet.common.errors import ClassifierWarning, InputError
 
 if TYPE_CHECKING:
     import keras
@@ -191,6 +191,7 @@ def _adapt_head(
         warnings.warn(
             f"{source} has {theirs[1]} classes and {model.name} {ours[1]}: the "
             "classifier is re-initialised.",
+            ClassifierWarning,
             stacklevel=5,
         )
     from keras import ops
