@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 PACKAGES = ("keras_resnet", "export")
@@ -31,8 +32,9 @@ FLOWS = {
     "builder": "keras_resnet.ResNet50(weights='resnet50.safetensors')",
     "training": "keras_resnet.training --model resnet20 --data digits --set epochs=1 "
     "--data-dir data --out run",
-    "int8 export": "export.onnx resnet50 --precision int8 --calibrate folder:photos "
-    "--calibration-images 8 --validate none --input-size 64 64 --out int8.onnx",
+    "int8 export": "export.onnx resnet50 --weights resnet50.safetensors "
+    "--precision int8 --calibrate folder:photos --calibration-images 8 "
+    "--validate none --input-size 64 64 --out int8.onnx",
     "benchmark": "export.benchmark int8.onnx --batch-sizes 1 --min-seconds 0.5 "
     "--cold-starts 1 --out latency",
 }
@@ -86,10 +88,7 @@ def run_flows(
         figures[name] = {
             "files": len(set(files)),
             "functions": len(calls),
-            "switches": sum(
-                before != after
-                for before, after in zip(files[:-1], files[1:], strict=True)
-            ),
+            "switches": sum(before != after for before, after in pairwise(files)),
             "calls": calls,
         }
     return figures
@@ -115,7 +114,7 @@ def prepare() -> None:
 
 def profile(flow: str, checkout: str) -> None:
     """Runs a flow in this process and writes the functions it calls in order."""
-    roots = tuple(os.path.join(checkout, package, "") for package in PACKAGES)
+    roots = tuple(f"{checkout}{os.sep}{package}{os.sep}" for package in PACKAGES)
     first_calls: dict[tuple[str, str, int], None] = {}
     recorded = set()
 
@@ -140,7 +139,8 @@ def profile(flow: str, checkout: str) -> None:
             sys.argv = [module, *words]
             runpy.run_module(module, run_name="__main__", alter_sys=True)
         else:
-            exec(FLOWS[flow], {"keras_resnet": sys.modules["keras_resnet"]})
+            names = {"keras_resnet": sys.modules["keras_resnet"]}
+            exec(FLOWS[flow], names | {"__name__": "__main__"})
     except SystemExit as end:
         if end.code:
             raise
