@@ -17,7 +17,8 @@ TARGETS: tuple[tuple[Key, Key, float, float], ...] = (
     (
         ("resnet50_v1", STOCK, "float32"),
         ("keras.applications", STOCK, "float32"),
-        *(1, 1),
+        1,
+        1,
     ),
     (("resnet50", STOCK, "int8"), FLOAT, 2.6, 2.6),
     (("resnet50", PLUGIN, "bfloat16"), FLOAT, 5, 6),

@@ -16,11 +16,28 @@ from keras_resnet import build, get_architecture, list_models
 MODELS = {row["model"]: row for row in ours.read("counts.json")}
 PUBLISHED = ours.read("published.json")
 FAST = {  # a small representative of every mechanism
-    *("resnet8", "resnet8_b", "resnet8_v2", "plain8", "resnet18", "resnet10t"),
-    *("resnet26d", "test_resnet", "seresnet18", "ecaresnet26t", "resnetblur18"),
-    *("seresnext26d_32x4d", "ecaresnet50d_pruned", "resnetv2_18", "resnetv2_18d"),
-    *("densenet121", "resnest14d", "skresnet18", "res2net50_26w_4s", "resnet18_vd"),
-    *("resnet50_keras", "resnet50v2_keras"),
+    "resnet8",
+    "resnet8_b",
+    "resnet8_v2",
+    "plain8",
+    "resnet18",
+    "resnet10t",
+    "resnet26d",
+    "test_resnet",
+    "seresnet18",
+    "ecaresnet26t",
+    "resnetblur18",
+    "seresnext26d_32x4d",
+    "ecaresnet50d_pruned",
+    "resnetv2_18",
+    "resnetv2_18d",
+    "densenet121",
+    "resnest14d",
+    "skresnet18",
+    "res2net50_26w_4s",
+    "resnet18_vd",
+    "resnet50_keras",
+    "resnet50v2_keras",
 }
 
 _COUNT_ALL = """

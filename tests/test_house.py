@@ -27,7 +27,11 @@ MAY_IMPORT = {  # module of keras_resnet -> modules of keras_resnet
     "model": {"architectures", "layers", "saving", "stages", "style", "weights"},
     "applications": {"architectures", "model"},
     "predict": {
-        *("architectures", "model", "images", "saving", "weights"),
+        "architectures",
+        "model",
+        "images",
+        "saving",
+        "weights",
     },
 }
 ROOMS_OF_EXPORT = {  # what other rooms of export they may import
@@ -42,8 +46,13 @@ ROOMS_OF_EXPORT = {  # what other rooms of export they may import
 WITHOUT_KERAS = ("runtime", "benchmark", "parity/compare", "loadgen", "page", "tune")
 FREE_OF_KERAS = COMMON | {"images"}
 WITHOUT_TENSORFLOW = (
-    *("inspect", "triton", "triton_config"),
-    *("graph/counts", "graph/files", "graph/outline", "graph/reading"),
+    "inspect",
+    "triton",
+    "triton_config",
+    "graph/counts",
+    "graph/files",
+    "graph/outline",
+    "graph/reading",
 )
 
 

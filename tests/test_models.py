@@ -16,15 +16,44 @@ from keras_resnet.common.errors import InputError
 from keras_resnet.style import Style
 
 KINDS = (  # one of each kind of network that the table can express
-    *("resnet18", "resnet50", "resnet50_v1", "resnet50_v2", "resnet18_v2"),
-    *("plain18", "resnet20", "resnet20_b", "resnet20_v2", "plain20"),
-    *("resnet164", "resnet164_v2", "resnet50d", "ecaresnet26t", "senet154"),
-    *("seresnext50_32x4d", "resnetrs50", "resnetaa50d", "resnetblur18", "resnet50_gn"),
-    *("test_resnet", "ecaresnet50d_pruned", "resnet18_vd", "resnetv2_50d"),
-    *("resnetv2_50d_evos", "resnetv2_50d_frn", "resnetv2_50x1_bit"),
-    *("resnet50_keras", "resnet50v2_keras", "densenet121", "resnest50d"),
-    *("resnest50d_4s2x40d", "resnest50d_1s4x24d", "skresnet18", "skresnet50"),
-    *("skresnext50_32x4d", "res2net50_26w_4s", "res2next50"),
+    "resnet18",
+    "resnet50",
+    "resnet50_v1",
+    "resnet50_v2",
+    "resnet18_v2",
+    "plain18",
+    "resnet20",
+    "resnet20_b",
+    "resnet20_v2",
+    "plain20",
+    "resnet164",
+    "resnet164_v2",
+    "resnet50d",
+    "ecaresnet26t",
+    "senet154",
+    "seresnext50_32x4d",
+    "resnetrs50",
+    "resnetaa50d",
+    "resnetblur18",
+    "resnet50_gn",
+    "test_resnet",
+    "ecaresnet50d_pruned",
+    "resnet18_vd",
+    "resnetv2_50d",
+    "resnetv2_50d_evos",
+    "resnetv2_50d_frn",
+    "resnetv2_50x1_bit",
+    "resnet50_keras",
+    "resnet50v2_keras",
+    "densenet121",
+    "resnest50d",
+    "resnest50d_4s2x40d",
+    "resnest50d_1s4x24d",
+    "skresnet18",
+    "skresnet50",
+    "skresnext50_32x4d",
+    "res2net50_26w_4s",
+    "res2next50",
 )
 
 
@@ -104,8 +133,13 @@ def test_features_have_the_total_stride(name):
 
 
 OWN_LAYERS = (  # those with layers that Keras does not have
-    *("resnet20", "resnet50_v2", "resnetblur18", "skresnet18"),
-    *("resnetv2_50d_evos", "resnetv2_50d_frn", "resnetv2_50x1_bit"),
+    "resnet20",
+    "resnet50_v2",
+    "resnetblur18",
+    "skresnet18",
+    "resnetv2_50d_evos",
+    "resnetv2_50d_frn",
+    "resnetv2_50x1_bit",
 )
 
 

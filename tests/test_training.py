@@ -47,8 +47,14 @@ def weights(path):
 
 def test_a_run_leaves_everything_that_was_promised(finished):
     assert {path.name for path in finished.iterdir()} == {
-        *("best.keras", "last.keras", "recipe.json", "report.json", "log.csv"),
-        *("curves.png", "tensorboard", "validation.npz"),
+        "best.keras",
+        "last.keras",
+        "recipe.json",
+        "report.json",
+        "log.csv",
+        "curves.png",
+        "tensorboard",
+        "validation.npz",
     }
     assert [row["epoch"] for row in rows(finished)] == [1, 2]
     record = json.loads((finished / "recipe.json").read_text())

@@ -15,9 +15,21 @@ from keras_resnet import InputError, build, export_weights, load_weights
 from keras_resnet.weights.assign import MismatchError, named_arrays
 
 FAMILIES = (
-    *("resnet18", "resnet50d", "seresnet50", "ecaresnet26t", "resnetrs50", "resnet8"),
-    *("resnetv2_50", "resnetv2_50d_evos", "resnetv2_50d_frn", "resnetv2_50x1_bit"),
-    *("densenet121", "resnest14d", "skresnet18", "res2net50_26w_4s", "resnet50_gn"),
+    "resnet18",
+    "resnet50d",
+    "seresnet50",
+    "ecaresnet26t",
+    "resnetrs50",
+    "resnet8",
+    "resnetv2_50",
+    "resnetv2_50d_evos",
+    "resnetv2_50d_frn",
+    "resnetv2_50x1_bit",
+    "densenet121",
+    "resnest14d",
+    "skresnet18",
+    "res2net50_26w_4s",
+    "resnet50_gn",
 )
 
 

@@ -37,8 +37,10 @@ QUANTISATION = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
 NO_WEIGHTS = {"Resize", "Upsample", "Pad", "Clip"}  # their constants are settings
 SAME_VALUES = {"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Cast"}
 FLOATS = {
-    *(TensorProto.FLOAT, TensorProto.FLOAT16),
-    *(TensorProto.DOUBLE, TensorProto.BFLOAT16),
+    TensorProto.FLOAT,
+    TensorProto.FLOAT16,
+    TensorProto.DOUBLE,
+    TensorProto.BFLOAT16,
 }
 BYTES = {TensorProto.INT8, TensorProto.UINT8}
 STANDARD = ("", "ai.onnx")

@@ -76,8 +76,11 @@ def _group_norm(node, makers, constants, shapes) -> list[onnx.NodeProto] | None:
         _node("InstanceNormalization", unit, parts["normal"], epsilon=epsilon),
         _node("Reshape", [parts["normal"], node.input[1]], parts["channels"]),
         *_scale(
-            *(parts["channels"], name, constants[found["gamma"]]),
-            *(constants[found["beta"]], constants),
+            parts["channels"],
+            name,
+            constants[found["gamma"]],
+            constants[found["beta"]],
+            constants,
         ),
     ]
 

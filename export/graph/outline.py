@@ -58,8 +58,12 @@ def outline_of(proto: onnx.ModelProto, size: tuple[int, int] | None) -> onnx.Mod
 def _refuse_damaged(one: TensorProto) -> None:
     """Refuses a tensor of other dimensions than its data: the inference may hang."""
     fields = (
-        *(one.int32_data, one.int64_data, one.uint64_data, one.string_data),
-        *(one.float_data, one.double_data),
+        one.int32_data,
+        one.int64_data,
+        one.uint64_data,
+        one.string_data,
+        one.float_data,
+        one.double_data,
     )
     values = 8 * max(len(one.raw_data), *map(len, fields))  # of one bit or more each
     if one.data_location == TensorProto.EXTERNAL:

@@ -17,9 +17,21 @@ LARGEST = float(np.finfo(np.float16).max)  # 65504
 PRODUCTS = ("Conv", "Gemm", "MatMul")
 # Statistics, exponentials and quotients; and what has no float16 form everywhere.
 IN_FLOAT32 = (
-    *("Cast", "Div", "Exp", "InstanceNormalization", "Log", "Pow", "Reciprocal"),
-    *("Softmax", "Sqrt", "TopK"),
-    *("ReduceMax", "ReduceMean", "ReduceSum", "ReduceSumSquare", "Resize"),
+    "Cast",
+    "Div",
+    "Exp",
+    "InstanceNormalization",
+    "Log",
+    "Pow",
+    "Reciprocal",
+    "Softmax",
+    "Sqrt",
+    "TopK",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceSum",
+    "ReduceSumSquare",
+    "Resize",
 )
 ELEMENTWISE = ("Abs", "Add", "Mul", "Sub")
 

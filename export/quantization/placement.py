@@ -11,7 +11,13 @@ from export.quantization.weights import constants_of, weighted
 FOLLOWING = ("Add", "AveragePool", "Concat", "GlobalAveragePool", "Mul", "Sigmoid")
 # What leaves these had entered them: one scale serves both sides.
 PASSING = (
-    *("Flatten", "MaxPool", "Pad", "Reshape", "Slice", "Squeeze", "Transpose"),
+    "Flatten",
+    "MaxPool",
+    "Pad",
+    "Reshape",
+    "Slice",
+    "Squeeze",
+    "Transpose",
     "Unsqueeze",
 )
 

@@ -16,8 +16,11 @@ from keras_resnet.common.errors import InputError
 log = logging.getLogger(__name__)
 
 WHEELS = (
-    *("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"),
-    *("onnxruntime-directml", "onnxruntime-qnn"),
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-openvino",
+    "onnxruntime-directml",
+    "onnxruntime-qnn",
 )
 
 

@@ -12,9 +12,20 @@ from typing import Any
 import psutil
 
 PACKAGES = (
-    *("keras", "tensorflow", "jax", "torch", "tensorflow-datasets", "numpy"),
-    *("onnxruntime-gpu", "onnxruntime", "onnxruntime-ep-openvino", "openvino"),
-    *("onnx", "tensorrt", "mlcommons-loadgen", "matplotlib"),
+    "keras",
+    "tensorflow",
+    "jax",
+    "torch",
+    "tensorflow-datasets",
+    "numpy",
+    "onnxruntime-gpu",
+    "onnxruntime",
+    "onnxruntime-ep-openvino",
+    "openvino",
+    "onnx",
+    "tensorrt",
+    "mlcommons-loadgen",
+    "matplotlib",
 )
 
 

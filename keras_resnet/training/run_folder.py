@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 RECORD, SAMPLES, REPORT = "recipe.json", "validation.npz", "report.json"
 KEYS = (  # of the record
-    *("model", "architecture", "data", "recipe", "xla", "precision", "images"),
+    "model",
+    "architecture",
+    "data",
+    "recipe",
+    "xla",
+    "precision",
+    "images",
 )
 # Validation images that an export is proved on: all that fit into 8 MiB (the whole
 # of Fashion-MNIST's and CIFAR-10's order of size), and 64 of larger ones.

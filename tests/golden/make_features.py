@@ -23,9 +23,19 @@ _DENSE = ("features.norm0", *(f"features.denseblock{i}" for i in (1, 2, 3)))
 FEATURES = {  # C1, the stem before its pool, to C5; one or two models a family
     **dict.fromkeys(
         (
-            *("resnet18", "resnet50", "resnet50d", "seresnet50", "ecaresnet50t"),
-            *("resnetaa50", "resnetblur50", "resnetrs50", "resnext50_32x4d"),
-            *("senet154", "resnest50d", "skresnet50", "res2net50_26w_4s"),
+            "resnet18",
+            "resnet50",
+            "resnet50d",
+            "seresnet50",
+            "ecaresnet50t",
+            "resnetaa50",
+            "resnetblur50",
+            "resnetrs50",
+            "resnext50_32x4d",
+            "senet154",
+            "resnest50d",
+            "skresnet50",
+            "res2net50_26w_4s",
         ),
         _V1,
     ),

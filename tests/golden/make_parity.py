@@ -34,8 +34,14 @@ SETTINGS = [  # each on networks where it meets different mechanisms
     *(
         (name, {"output_stride": 8})
         for name in (
-            *("resnetv2_18d", "resnetv2_50d", "resnetblur18", "resnetaa50", "senet154"),
-            *("resnest14d", "skresnet18", "res2net50_26w_4s"),
+            "resnetv2_18d",
+            "resnetv2_50d",
+            "resnetblur18",
+            "resnetaa50",
+            "senet154",
+            "resnest14d",
+            "skresnet18",
+            "res2net50_26w_4s",
         )
     ),
     *(
@@ -46,8 +52,15 @@ SETTINGS = [  # each on networks where it meets different mechanisms
     *(
         (name, {"activation": "silu"})
         for name in (
-            *("resnet18", "resnet50d", "seresnet18", "resnetv2_50", "resnetrs50"),
-            *("densenet121", "resnest14d", "skresnet18", "res2net50_26w_4s"),
+            "resnet18",
+            "resnet50d",
+            "seresnet18",
+            "resnetv2_50",
+            "resnetrs50",
+            "densenet121",
+            "resnest14d",
+            "skresnet18",
+            "res2net50_26w_4s",
         )
     ),
     ("resnet18", {"activation": "gelu"}),

@@ -95,10 +95,26 @@ KERAS_HUB_VD = {
 }
 
 COLUMNS = (
-    *("tag", "publisher", "hf_hub_id", "url", "md5", "license"),
-    *("input_size", "crop_pct", "test_input_size", "test_crop_pct", "interpolation"),
-    *("mean", "std", "channel_order", "num_classes", "classifier", "first_conv"),
-    *("top1", "top1_img_size", "test_top1"),
+    "tag",
+    "publisher",
+    "hf_hub_id",
+    "url",
+    "md5",
+    "license",
+    "input_size",
+    "crop_pct",
+    "test_input_size",
+    "test_crop_pct",
+    "interpolation",
+    "mean",
+    "std",
+    "channel_order",
+    "num_classes",
+    "classifier",
+    "first_conv",
+    "top1",
+    "top1_img_size",
+    "test_top1",
 )
 
 

@@ -40,13 +40,24 @@ SELECTIVE_KERNELS = timm.list_models(module="sknet")
 RES2NETS = timm.list_models(module="res2net")
 DENSENETS = ["densenet121", "densenet161", "densenet169", "densenet201"]
 TIMM = [
-    *(*RESNETS, *RESNETS_V2, *DENSENETS),
-    *(*SPLIT_ATTENTION, *SELECTIVE_KERNELS, *RES2NETS),
+    *RESNETS,
+    *RESNETS_V2,
+    *DENSENETS,
+    *SPLIT_ATTENTION,
+    *SELECTIVE_KERNELS,
+    *RES2NETS,
 ]
 TORCHVISION = [
-    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
-    *("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d"),
-    *("wide_resnet50_2", "wide_resnet101_2"),
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
+    "resnext101_64x4d",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
     *DENSENETS,
 ]
 TORCHVISION_VERSION = torchvision.__version__.split("+")[0]  # without its CUDA's
