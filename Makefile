@@ -14,7 +14,7 @@ $(READY): setup.py pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@
 
-# Trains on real images, exports, proves, measures. Run again, it goes on where it
+# Trains on real images, exports, verifies, measures. Run again, it goes on where it
 # was: a finished training is kept, the files are made anew.
 demo: $(READY)
 	$(BIN)/python -m keras_resnet.training --model resnet20 --data digits --out $(RUN) --resume
@@ -40,7 +40,7 @@ parity: $(READY)
 	$(BIN)/python tests/golden/check_parity.py
 	$(BIN)/python benchmarks/architectures.py
 
-# Every architecture of the table as a proven ONNX file.
+# Every architecture of the table as a verified ONNX file.
 exports: $(READY)
 	$(BIN)/python -m pytest -m slow tests/test_onnx_table.py --numprocesses 2
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from keras_resnet.architectures import (
     Architecture,
-    original,
-    preactivation,
-    relatives,
-    variants,
+    other_families,
+    resnet,
+    resnetv2,
+    timm_resnet,
 )
 from keras_resnet.common.errors import InputError
 from keras_resnet.common.files import write_beside
@@ -26,10 +26,10 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "architectures.md"
 PARITY = ROOT / "tests" / "golden" / "parity_log.csv"
 FAMILIES = {
-    "He et al.: ImageNet, CIFAR and plain nets": original,
-    "Variants in the original order": variants,
-    "Pre-activation, and keras.applications' own six": preactivation,
-    "Relatives with blocks of their own": relatives,
+    "He et al.: ImageNet, CIFAR and plain nets": resnet,
+    "Variants in the original order": timm_resnet,
+    "Pre-activation, and keras.applications' own six": resnetv2,
+    "Families with blocks of their own": other_families,
 }
 HEAD = """# Architectures
 

@@ -30,7 +30,7 @@ PACKAGES = ("keras_resnet", "export")
 # Either words for `python -m`, or an expression that uses the package.
 FLOWS = {
     "builder": "keras_resnet.ResNet50(weights='resnet50.safetensors')",
-    "training": "keras_resnet.training --model resnet20 --data digits --set epochs=1 "
+    "training": "keras_resnet.training --model resnet20 --data digits --epochs 1 "
     "--data-dir data --out run",
     "int8 export": "export.onnx resnet50 --weights resnet50.safetensors "
     "--precision int8 --calibrate folder:photos --calibration-images 8 "

@@ -456,7 +456,7 @@ def train_digits(path: Path) -> None:
     import keras_resnet
 
     run = path.with_name("digits-run")
-    words = "--model resnet20 --data digits --set epochs=5 --out"
+    words = "--model resnet20 --data digits --epochs 5 --out"
     training = [sys.executable, "-m", "keras_resnet.training", *words.split(), str(run)]
     subprocess.run(training, check=True)
     keras_resnet.export_weights(keras_resnet.load_model(run / "best.keras"), path)
