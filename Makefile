@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 RUN := runs/resnet20-digits
 EXPORT := exported/resnet20-digits
 
-.PHONY: demo test test-slow parity exports lint benchmarks clean
+.PHONY: demo test test-slow parity exports lint docs benchmarks clean
 
 $(READY): setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11 demo")'
@@ -48,6 +48,11 @@ lint: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The documentation as a site, in site/; a warning is an error.
+docs: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 # Side by side with peers; on a quiet machine, 22 minutes.
 benchmarks: $(READY)
 	$(BIN)/python benchmarks/build_time.py --force
@@ -56,4 +61,4 @@ benchmarks: $(READY)
 	$(BIN)/python benchmarks/onnx_speed.py --files exported/speed-files --force
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

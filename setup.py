@@ -67,6 +67,11 @@ setup(
             "pytest-xdist>=3.8",  # two files of tests at a time
             "ruff~=0.17.6",  # lint and format; another minor formats in another way
         ],
+        "docs": [
+            "mkdocs>=1.6.1,<2",  # the site; 2 has no plugins
+            "mkdocs-material>=9.8",  # its theme
+            "mkdocstrings[python]>=1.0.8",  # the reference, from the docstrings
+        ],
         "jax": ["jax>=0.10"],  # the JAX backend, for the slow test
     },
 )

@@ -100,19 +100,33 @@ def export_onnx(
     precision is made of the float32 form, which is verified as well.
 
     Args:
-        model, card, origin: as `export.api.export` takes them.
+        model: as `export.api.export` takes it.
+        card: as `export.api.export` takes it.
+        origin: as `export.api.export` takes it.
         path: ending in `.onnx`.
         opset: 13 to 23.
         layout: of the input: "nhwc" or "nchw".
         external_data: write the weights into a file of their own beside it, as is done
             in any case where they take 2 GB.
-        precision, calibrate, calibration_images, calibration_method, validate,
-            validation_images, max_drop, data_dir: the fields of
-            `export.quantization.plan.Plan`, where each is described.
+        precision: as in `export.quantization.plan.Plan`.
+        calibrate: as in `export.quantization.plan.Plan`.
+        calibration_images: as in `export.quantization.plan.Plan`.
+        calibration_method: as in `export.quantization.plan.Plan`.
+        validate: as in `export.quantization.plan.Plan`.
+        validation_images: as in `export.quantization.plan.Plan`.
+        max_drop: as in `export.quantization.plan.Plan`.
+        data_dir: as in `export.quantization.plan.Plan`.
         images: as `export.api.export` takes them; None, in a lower precision, takes
             those that it is made with.
-        output, top, preprocess, input_size, batch, verify, tolerance, force, verbose:
-            the fields of `export.api.ExportConfig`, where each is described.
+        output: as in `export.api.ExportConfig`.
+        top: as in `export.api.ExportConfig`.
+        preprocess: as in `export.api.ExportConfig`.
+        input_size: as in `export.api.ExportConfig`.
+        batch: as in `export.api.ExportConfig`.
+        verify: as in `export.api.ExportConfig`.
+        tolerance: as in `export.api.ExportConfig`.
+        force: as in `export.api.ExportConfig`.
+        verbose: as in `export.api.ExportConfig`.
 
     Returns:
         The metadata.

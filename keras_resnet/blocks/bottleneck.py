@@ -36,8 +36,8 @@ def basic_block(
         dilation: of the second convolution.
         first_dilation: of the first; None for `dilation`.
         reduce_first: divides the channels of the first convolution.
-        antialias, attention, shortcut, shortcut_kernel, project, style, drop_path,
-            zero_init, name: as in `bottleneck_block`.
+        antialias, attention, shortcut, shortcut_kernel: as in `bottleneck_block`.
+        project, style, drop_path, zero_init, name: as there.
 
     Returns:
         (batch, ceil(height / stride), ceil(width / stride), filters).

@@ -104,8 +104,9 @@ def selective_kernel_bottleneck_block(
         filters: a quarter of the channels that leave.
         groups: of each path's convolution (G in the paper).
         base_width: channels of a group, for 64 filters.
-        x, stride, dilation, first_dilation, shortcut, style, drop_path, zero_init,
-            ratio, divisor, split_input, name: as in `selective_kernel_basic_block`.
+        x, stride, dilation, first_dilation: as in `selective_kernel_basic_block`.
+        shortcut, style, drop_path, zero_init: as there.
+        ratio, divisor, split_input, name: as there.
 
     Returns:
         (batch, ceil(height / stride), ceil(width / stride), 4 * filters).

@@ -58,7 +58,8 @@ def train(
             GPU and TPU.
         precision: Keras's dtype policy: "float32", "mixed_bfloat16" or
             "mixed_float16".
-        data_dir, strict: of `load`.
+        data_dir: as `keras_resnet.training.data.load` takes it.
+        strict: as `keras_resnet.training.data.load` takes it.
 
     Returns:
         The run folder. best.keras in it is the model with the highest validation
