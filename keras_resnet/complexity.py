@@ -1,6 +1,8 @@
 """Parameters and multiply-adds of an architecture, counted without Keras.
 
-    count(get_architecture("resnet50")).multiply_adds  # 4_089_184_256
+    >>> from keras_resnet.architectures import get_architecture
+    >>> count(get_architecture("resnet50")).multiply_adds
+    4089184256
 
 The counts follow the papers' tables layer by layer; they share no code with the
 builder, so that the one can check the other. Standard library only.

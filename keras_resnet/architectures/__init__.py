@@ -28,6 +28,9 @@ _ALIASES = {
 def list_models(pattern: str = "*") -> list[str]:
     """Names in the table that match a shell pattern, smallest depth first.
 
+        >>> list_models("resnet1??d")
+        ['resnet101d', 'resnet152d']
+
     Any further CIFAR depth is to be had as `resnet<6n+2>_cifar` and
     `plain<6n+2>_cifar`, or from `keras_resnet.architectures.cifar`;
     `resnet50_v2` and its like are further names of `resnetv2_50`.
@@ -43,6 +46,10 @@ def _depth(name: str) -> int:
 
 def get_architecture(name: str) -> Architecture:
     """The architecture of a name.
+
+        >>> architecture = get_architecture("resnet50")
+        >>> architecture.depths, architecture.input_size
+        ((3, 4, 6, 3), 224)
 
     Args:
         name: one of `list_models()`, `resnet18_v2` ... `resnet152_v2`, or

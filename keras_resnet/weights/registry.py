@@ -78,6 +78,9 @@ class PublishedWeights:
 def list_weights(architecture: str = "*") -> list[str]:
     """Names of published weights, such as `resnet50.a1_in1k`, best first.
 
+        >>> list_weights("resnet50")[:2]
+        ['resnet50.fb_swsl_ig1b_ft_in1k', 'resnet50.IMAGENET1K_V2']
+
     Best is the highest published top-1; weights without a figure come last. Each name
     can be handed to `weights=` of its architecture.
 
