@@ -14,10 +14,14 @@ from export.graph.convert import check_opset, convert
 from export.graph.files import save, weights_beside
 from export.model.choices import DEFAULT_TOP, OutputKind, PreprocessKind
 from export.model.source import Loaded, Source
+from export.quantization.config import (
+    CalibrationMethod,
+    Precision,
+    QuantizationConfig,
+)
 from export.quantization.images import images_of
-from export.quantization.plan import Plan
-from export.quantization.reduce import measure, reduce
-from export.quantization.running import serialize
+from export.quantization.quantize import measure, quantize
+from export.quantization.running import session_of
 from export.steps import step
 from keras_resnet.common.command import parse, run
 from keras_resnet.common.errors import InputError
@@ -26,22 +30,18 @@ from keras_resnet.common.numbers import check_choice
 
 if TYPE_CHECKING:
     import keras
+    import onnx
 
     from keras_resnet.saving import Card
 
 
-Precision = Literal["float32", "float16", "int8", "int8-tensorrt", "int8-weights"]
-
-
 @dataclass(frozen=True, kw_only=True)
-class OnnxConfig(Plan, ExportConfig):
+class OnnxConfig(QuantizationConfig, ExportConfig):
     """What can be asked of an ONNX file: also a lower precision, and the images to
     calibrate it and to measure its accuracy with."""
 
     opset: int = 17
     """ONNX operator set, 13 to 23."""
-    layout: Literal["nhwc", "nchw"] = "nhwc"
-    """Axes of the input."""
     external_data: bool = False
     """Write the weights into <path>.<digest>.data beside the file; from 2 GB on it is
     done in any case."""
@@ -51,7 +51,7 @@ class OnnxConfig(Plan, ExportConfig):
 
     def __post_init__(self):
         ExportConfig.__post_init__(self)
-        Plan.__post_init__(self)
+        QuantizationConfig.__post_init__(self)
         check_opset(self.opset)
         check_choice("layout", self.layout, ("nhwc", "nchw"))
         if (self.layout, self.preprocess) == ("nchw", "full"):
@@ -76,7 +76,7 @@ def export_onnx(
     precision: Precision = "float32",
     calibrate: str | None = None,
     calibration_images: int = 256,
-    calibration_method: str = "percentile",
+    calibration_method: CalibrationMethod = "percentile",
     validate: str | None = None,
     validation_images: int | None = None,
     max_drop: float = 0.5,
@@ -108,14 +108,14 @@ def export_onnx(
         layout: of the input: "nhwc" or "nchw".
         external_data: write the weights into a file of their own beside it, as is done
             in any case where they take 2 GB.
-        precision: as in `export.quantization.plan.Plan`.
-        calibrate: as in `export.quantization.plan.Plan`.
-        calibration_images: as in `export.quantization.plan.Plan`.
-        calibration_method: as in `export.quantization.plan.Plan`.
-        validate: as in `export.quantization.plan.Plan`.
-        validation_images: as in `export.quantization.plan.Plan`.
-        max_drop: as in `export.quantization.plan.Plan`.
-        data_dir: as in `export.quantization.plan.Plan`.
+        precision: as in `export.quantization.config.QuantizationConfig`.
+        calibrate: as in `export.quantization.config.QuantizationConfig`.
+        calibration_images: as in `export.quantization.config.QuantizationConfig`.
+        calibration_method: as in `export.quantization.config.QuantizationConfig`.
+        validate: as in `export.quantization.config.QuantizationConfig`.
+        validation_images: as in `export.quantization.config.QuantizationConfig`.
+        max_drop: as in `export.quantization.config.QuantizationConfig`.
+        data_dir: as in `export.quantization.config.QuantizationConfig`.
         images: as `export.api.export` takes them; None, in a lower precision, takes
             those that it is made with.
         output: as in `export.api.ExportConfig`.
@@ -204,22 +204,21 @@ class Onnx(Format):
             return metadata
         proto = ir.to_proto(self.model)
         if config.verify:
-            self._verify_float32(serialize(proto))
+            self._verify_float32(proto)
             self._choose_images(calibration, evaluation)
-        quantized = reduce(proto, config, calibration, evaluation, verbose)
+        quantized = quantize(proto, config, calibration, evaluation, verbose)
         self.model = ir.from_proto(quantized.proto)
         return metadata | {
             "calibration": quantized.calibration,
             "accuracy": quantized.accuracy,
         }
 
-    def _verify_float32(self, content: bytes) -> None:
+    def _verify_float32(self, proto: "onnx.ModelProto") -> None:
         """Rounding to lower precision could hide what a wrong conversion did."""
         from export.parity.verify import verify
-        from export.runtime.session import Session
 
         with step("verifying float32", self.config.verbose):
-            session = Session(content, "cpu", spinning=False, layout=self.layout)
+            session = session_of(proto, self.layout)
             verify(self.signature, session.outputs, self.images)
 
     def _choose_images(self, calibration, evaluation) -> None:

@@ -37,7 +37,7 @@ MAY_IMPORT = {  # module of keras_resnet -> modules of keras_resnet
 ROOMS_OF_EXPORT = {  # what other rooms of export they may import
     "graph": {"model", "runtime", "steps"},
     "model": set(),
-    "quantization": {"graph", "model", "parity"},
+    "quantization": {"graph", "model", "parity", "runtime"},
     "parity": {"model"},
     "runtime": set(),
     "benchmark": {"parity", "runtime"},

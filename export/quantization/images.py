@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from export.quantization.plan import CALIBRATED, FEWEST, NO_DATA, Plan
+from export.quantization.config import (
+    CALIBRATED,
+    FEWEST_CALIBRATION_IMAGES,
+    NO_EVALUATION,
+    QuantizationConfig,
+)
 from keras_resnet.common.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,7 +79,7 @@ class Images:
 
 
 def images_of(
-    plan: Plan, signature: "Signature"
+    config: QuantizationConfig, signature: "Signature"
 ) -> tuple[Images | None, Images | None]:
     """Images to take ranges of, and images to measure the accuracy on.
 
@@ -88,64 +93,66 @@ def images_of(
     """
     from keras_resnet.training.data import load
 
-    if plan.precision == "float32" and plan.validate in (None, NO_DATA):
+    if config.precision == "float32" and config.validate in (None, NO_EVALUATION):
         return None, None
-    specs = _calibrating(plan, signature), _judging(plan, signature)
+    specs = _calibration_data(config, signature), _evaluation_data(config, signature)
     loaded = {
-        spec: load(spec, data_dir=plan.data_dir)
+        spec: load(spec, data_dir=config.data_dir)
         for spec in dict.fromkeys(specs)
         if spec is not None
     }
-    calibrating, judging = map(loaded.get, specs)
+    calibration, evaluation = map(loaded.get, specs)
     return (
-        calibrating and _training_images(calibrating, plan, signature),
-        judging and _validation_images(judging, plan, signature),
+        calibration and _training_images(calibration, config, signature),
+        evaluation and _validation_images(evaluation, config, signature),
     )
 
 
-def _calibrating(plan: Plan, signature: "Signature") -> str | None:
+def _calibration_data(config: QuantizationConfig, signature: "Signature") -> str | None:
     """The data to take ranges of, if the precision needs any."""
-    if plan.precision not in CALIBRATED:
+    if config.precision not in CALIBRATED:
         return None
-    spec = plan.calibrate or _recorded(plan, signature)
+    spec = config.calibrate or _recorded(config, signature)
     if spec is None:
         raise InputError(
-            f"precision={plan.precision!r} needs images for calibration, and the "
+            f"precision={config.precision!r} needs images for calibration, and the "
             "model's card records no data set that is on this machine: name one with "
             "--calibrate, such as digits, cifar10 or folder:PATH."
         )
     return spec
 
 
-def _judging(plan: Plan, signature: "Signature") -> str | None:
+def _evaluation_data(config: QuantizationConfig, signature: "Signature") -> str | None:
     """The data to measure the accuracy on, if it shall and can be measured."""
     from export.model.choices import CLASSIFIER_OUTPUTS
 
     if signature.output not in CLASSIFIER_OUTPUTS:
-        if plan.validate not in (None, NO_DATA):
+        if config.validate not in (None, NO_EVALUATION):
             raise InputError(
-                f"validate={plan.validate!r}: output={signature.output!r} names no "
+                f"validate={config.validate!r}: output={signature.output!r} names no "
                 "classes, so that there is no accuracy to measure."
             )
         return None
-    if plan.validate == NO_DATA:
+    if config.validate == NO_EVALUATION:
         return None
-    spec = plan.validate or plan.calibrate or _recorded(plan, signature)
+    spec = config.validate or config.calibrate or _recorded(config, signature)
     if spec is None:
         raise InputError(
-            f"precision={plan.precision!r}: accuracy needs labelled images, and the "
+            f"precision={config.precision!r}: accuracy needs labelled images, and the "
             "model's card records no data set that is on this machine: name one with "
             "--validate, or --validate none to leave the accuracy unmeasured."
         )
     return spec
 
 
-def _training_images(data: "Data", plan: Plan, signature: "Signature") -> Images:
-    count = min(plan.calibration_images, data.train_examples)
-    if count < FEWEST:
+def _training_images(
+    data: "Data", config: QuantizationConfig, signature: "Signature"
+) -> Images:
+    count = min(config.calibration_images, data.train_examples)
+    if count < FEWEST_CALIBRATION_IMAGES:
         raise InputError(
-            f"calibrate={data.name!r} has {count} training images: {FEWEST} or more "
-            "are needed; hundreds are usual."
+            f"calibrate={data.name!r} has {count} training images: "
+            f"{FEWEST_CALIBRATION_IMAGES} or more are needed; hundreds are usual."
         )
     import tensorflow as tf
 
@@ -159,10 +166,12 @@ def _training_images(data: "Data", plan: Plan, signature: "Signature") -> Images
     return labelled
 
 
-def _validation_images(data: "Data", plan: Plan, signature: "Signature") -> Images:
+def _validation_images(
+    data: "Data", config: QuantizationConfig, signature: "Signature"
+) -> Images:
     _check_classes(data.name, data.labels, signature)
     count = data.validation_examples
-    count = min(plan.validation_images or count, count)
+    count = min(config.validation_images or count, count)
     source = data.source.validation.take(count)
     return _images(data, source, count, signature)
 
@@ -174,7 +183,7 @@ def _images(data: "Data", source, count: int, signature: "Signature") -> Images:
     return Images(data.name, count, _prepared(data, source, signature), assumed)
 
 
-def _recorded(plan: Plan, signature: "Signature") -> str | None:
+def _recorded(config: QuantizationConfig, signature: "Signature") -> str | None:
     """The data set that the card says the model was trained on, where it is local.
 
     A card is data from a file: it may choose among data sets that are prepared here,
@@ -191,7 +200,7 @@ def _recorded(plan: Plan, signature: "Signature") -> str | None:
         return name
     try:
         return (
-            name if tfds.builder(name, data_dir=plan.data_dir).is_prepared() else None
+            name if tfds.builder(name, data_dir=config.data_dir).is_prepared() else None
         )
     except Exception:  # a builder can refuse a name in any way
         return None

@@ -1,4 +1,4 @@
-"""One precision as a function: from the nodes to spare to a model."""
+"""One precision as a function: from the nodes to exclude to a model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import onnx
 
 from export.quantization import float16, weights
+from export.quantization.calibration import measure
+from export.quantization.config import CALIBRATED, QuantizationConfig
 from export.quantization.images import Images
 from export.quantization.placement import Graph, quantizable
-from export.quantization.plan import CALIBRATED, Plan
+from export.quantization.preparation import normalization_as_convolution, prepare
 from export.quantization.qdq import FORMS, Writer
-from export.quantization.ranges import measure
-from export.quantization.rewrite import normalization_as_convolution, prepare
 from keras_resnet.common.errors import InputError
 
 INT8 = "int8 per channel"
@@ -33,13 +33,16 @@ class Lowering:
 
 
 def lowering(
-    proto: onnx.ModelProto, plan: Plan, images: Images | None, verbose: bool
+    proto: onnx.ModelProto,
+    config: QuantizationConfig,
+    images: Images | None,
+    verbose: bool,
 ) -> Lowering:
     """Prepares a precision of a float32 model.
 
     Args:
         proto: in float32, BatchNorm folded.
-        plan: what is wanted.
+        config: what is wanted.
         images: to calibrate with; None where the precision needs none.
         verbose: show the progress.
 
@@ -47,14 +50,14 @@ def lowering(
         InputError: nothing in the model can be lowered, or it cannot be calibrated.
     """
     proto = prepare(proto)
-    if plan.precision == "int8":
+    if config.precision == "int8":
         proto = normalization_as_convolution(proto)
     graph = Graph(proto)
-    if plan.precision in CALIBRATED:
-        made = _int8(graph, plan, images, verbose)
-    elif plan.precision == "int8-weights":
+    if config.precision in CALIBRATED:
+        made = _int8(graph, config, images, verbose)
+    elif config.precision == "int8-weights":
         names = [node.name for node in weights.weighted(graph.proto.graph)]
-        record = _record(plan, None, "float32", INT8)
+        record = _record(config, None, "float32", INT8)
         made = Lowering(
             names, lambda kept: weights.lower_weights(graph.proto, kept), record
         )
@@ -62,34 +65,40 @@ def lowering(
         made = Lowering(
             float16.candidates(graph),
             lambda kept: float16.lower(graph.proto, kept),
-            _record(plan, None, "float16", "float16"),
+            _record(config, None, "float16", "float16"),
         )
     if not made.names:
         raise InputError(
-            f"precision={plan.precision!r}: nothing in this model can be lowered; it "
+            f"precision={config.precision!r}: nothing in this model can be lowered; it "
             "has no product with constant weights."
         )
     return made
 
 
-def _int8(graph: Graph, plan: Plan, calibration: Images, verbose: bool) -> Lowering:
-    form, names = FORMS[plan.precision], quantizable(graph)
+def _int8(
+    graph: Graph, config: QuantizationConfig, calibration: Images, verbose: bool
+) -> Lowering:
+    form, names = FORMS[config.precision], quantizable(graph)
     roots = list(dict.fromkeys(Writer(graph, form, names).roots.values()))
     batches = (images for images, _ in calibration.watched("calibrating", verbose))
-    ranges = measure(graph.proto, plan.layout, roots, batches, plan.calibration_method)
+    ranges = measure(
+        graph.proto, config.layout, roots, batches, config.calibration_method
+    )
 
     def build(kept):
         return Writer(graph, form, set(names) - kept).write(ranges)
 
-    record = _record(plan, calibration, f"{form.dtype} per tensor", INT8)
+    record = _record(config, calibration, f"{form.dtype} per tensor", INT8)
     return Lowering(names, build, record)
 
 
-def _record(plan: Plan, images: Images | None, activations: str, kernels: str) -> dict:
+def _record(
+    config: QuantizationConfig, images: Images | None, activations: str, kernels: str
+) -> dict:
     return {
         "data": images and images.name,
         "images": images.count if images else 0,
-        "method": images and plan.calibration_method,
+        "method": images and config.calibration_method,
         "assumed": images and images.assumed,
         "activations": activations,
         "weights": kernels,

@@ -7,7 +7,7 @@ import onnx
 from tqdm import tqdm
 
 from export.parity.compare import comparable
-from export.quantization.running import runner
+from export.quantization.running import session_of
 
 Build = Callable[[frozenset[str]], onnx.ModelProto]
 
@@ -74,7 +74,7 @@ def fewest(
 
 
 def _outputs(proto, layout: str, batches) -> np.ndarray:
-    run, found = runner(proto, layout), []
+    run, found = session_of(proto, layout).outputs, []
     for images in batches:
         outputs = run(images)
         name = next(iter(outputs))

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import keras
 import numpy as np
@@ -24,13 +25,17 @@ import keras_resnet
 from export.graph.convert import convert
 from export.model.signature import make_signature
 from export.onnx import export_onnx, main
-from export.quantization import reduce as reducing
+from export.quantization import quantize as reducing
 from export.quantization.accuracy import evaluate
+from export.quantization.calibration import Histogram, measure
+from export.quantization.config import (
+    CalibrationMethod,
+    Precision,
+    QuantizationConfig,
+)
 from export.quantization.images import Images, images_of
 from export.quantization.lowering import lowering
-from export.quantization.plan import METHODS, PRECISIONS, Plan
-from export.quantization.ranges import Histogram, measure
-from export.quantization.running import runner
+from export.quantization.running import session_of
 from export.quantization.sensitivity import fewest, rank
 from keras_resnet.common.command import run
 from keras_resnet.common.errors import AccuracyError, InputError
@@ -38,7 +43,7 @@ from keras_resnet.saving import Card, attach, save_model
 from keras_resnet.training.data import load
 
 ROOT = Path(__file__).parent.parent
-LOWER = PRECISIONS[1:]
+LOWER = get_args(Precision)[1:]
 NONE = frozenset()
 
 
@@ -77,11 +82,11 @@ def proto(signature):
 @pytest.fixture
 def plan(folder):
     """`plan(precision=..., ...)`, which finds the digits."""
-    return partial(Plan, data_dir=folder)
+    return partial(QuantizationConfig, data_dir=folder)
 
 
-def reduce(proto, signature, plan):
-    return reducing.reduce(proto, plan, *images_of(plan, signature))
+def quantize(proto, signature, plan):
+    return reducing.quantize(proto, plan, *images_of(plan, signature))
 
 
 def calibration_images(plan, signature):
@@ -119,13 +124,15 @@ def lowered(name, precision, **options):
     randomize(net)
     exact = ir.to_proto(convert(make_signature(net, output="logits"), 17, "nhwc"))
     random_images = noise(*net.input_shape[1:])
-    made = lowering(exact, Plan(precision=precision, **options), random_images, False)
+    made = lowering(
+        exact, QuantizationConfig(precision=precision, **options), random_images, False
+    )
     return made.build(NONE), exact, next(iter(random_images))[0]
 
 
 @pytest.mark.parametrize("precision", LOWER)
 def test_accuracy_holds_and_is_written_down(precision, proto, signature, plan):
-    reduced = reduce(proto, signature, plan(precision=precision))
+    reduced = quantize(proto, signature, plan(precision=precision))
     onnx.checker.check_model(reduced.proto, full_check=True)
     found = reduced.accuracy
     assert found["data"] == "digits" and found["images"] == 355
@@ -145,9 +152,9 @@ def test_accuracy_holds_and_is_written_down(precision, proto, signature, plan):
     assert {one.type.tensor_type.elem_type for one in ends} == {TensorProto.FLOAT}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", get_args(CalibrationMethod))
 def test_every_method_calibrates(method, proto, signature, plan):
-    reduced = reduce(
+    reduced = quantize(
         proto, signature, plan(precision="int8", calibration_method=method)
     )
     assert reduced.accuracy["drop_points"] <= 0.5
@@ -210,7 +217,9 @@ def test_float16_keeps_statistics_and_softmax_in_float32():
             assert kinds[node.output[0]] == TensorProto.FLOAT16
     halves = [a for a in constants(proto).values() if a.dtype == np.float16]
     assert sum(a.nbytes for a in halves) > 0.9 * proto.ByteSize()
-    expected, found = (runner(one, "nhwc")(images)["logits"] for one in (exact, proto))
+    expected, found = (
+        session_of(one, "nhwc").outputs(images)["logits"] for one in (exact, proto)
+    )
     assert np.abs(found - expected).max() < 0.01 * np.ptp(expected)
 
 
@@ -220,7 +229,9 @@ def test_float16_cuts_what_it_cannot_hold():
     values = numpy_helper.to_array(bias).copy()
     values[:3] = 1e6, -1e6, 1e-9
     bias.CopyFrom(numpy_helper.from_array(values, bias.name))
-    proto = lowering(exact, Plan(precision="float16"), None, False).build(NONE)
+    proto = lowering(exact, QuantizationConfig(precision="float16"), None, False).build(
+        NONE
+    )
     assert constants(proto)[f"{bias.name}.half"][:3].tolist() == [65504, -65504, 0]
 
 
@@ -228,7 +239,9 @@ def test_int8_weights_are_widened_when_the_file_is_loaded(tmp_path):
     proto, exact, images = lowered("resnet50", "int8-weights")
     assert proto.ByteSize() < 0.4 * exact.ByteSize()
     assert not optimized(proto, tmp_path).keys() & {"Cast", "Mul", "DequantizeLinear"}
-    expected, found = (runner(one, "nhwc")(images)["logits"] for one in (exact, proto))
+    expected, found = (
+        session_of(one, "nhwc").outputs(images)["logits"] for one in (exact, proto)
+    )
     assert np.abs(found - expected).max() < 0.05 * np.ptp(expected)
 
 
@@ -256,7 +269,7 @@ def fragile(fragile_net):
 
 
 def test_sensitive_layers_are_found_and_kept_in_float(fragile, plan):
-    reduced = reduce(*fragile, plan(precision="int8"))
+    reduced = quantize(*fragile, plan(precision="int8"))
     assert reduced.accuracy["drop_points"] <= 0.5
     kept = reduced.calibration["kept_in_float"]
     assert reduced.accuracy["chosen_on_these"]
@@ -270,9 +283,9 @@ def test_sensitive_layers_are_found_and_kept_in_float(fragile, plan):
 
 
 def test_too_great_a_loss_is_refused(fragile, plan, monkeypatch):
-    monkeypatch.setattr(reducing, "SPARED", 0)
+    monkeypatch.setattr(reducing, "LARGEST_EXCLUDED_SHARE", 0)
     with pytest.raises(AccuracyError, match="int8 loses"):
-        reduce(*fragile, plan(precision="int8"))
+        quantize(*fragile, plan(precision="int8"))
 
 
 def complaint_of(words, capsys):
@@ -289,7 +302,7 @@ def complaint_of(words, capsys):
 def test_a_command_that_loses_too_much_is_one_line(
     fragile_net, folder, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(reducing, "SPARED", 0)
+    monkeypatch.setattr(reducing, "LARGEST_EXCLUDED_SHARE", 0)
     save_model(fragile_net, tmp_path / "net.keras")
     path = tmp_path / "out" / "net.onnx"
     path.parent.mkdir()
@@ -322,20 +335,20 @@ def test_the_fewest_are_spared():
 def test_without_classes_accuracy_is_left_out(model, plan):
     signature = make_signature(model, output="embedding")
     proto = ir.to_proto(convert(signature, 17, "nhwc"))
-    assert reduce(proto, signature, plan(precision="int8")).accuracy is None
+    assert quantize(proto, signature, plan(precision="int8")).accuracy is None
     with pytest.raises(InputError, match="names no classes"):
-        reduce(proto, signature, plan(precision="int8", validate="digits"))
+        quantize(proto, signature, plan(precision="int8", validate="digits"))
 
 
 def test_accuracy_is_not_measured_on_request(proto, signature, plan):
-    reduced = reduce(proto, signature, plan(precision="float16", validate="none"))
+    reduced = quantize(proto, signature, plan(precision="float16", validate="none"))
     assert reduced.accuracy is None
 
 
 def test_top_k_is_judged_by_its_classes(model, plan):
     signature = make_signature(model, output="top_k", top=3)
     proto = ir.to_proto(convert(signature, 17, "nhwc"))
-    found = reduce(proto, signature, plan(precision="int8")).accuracy
+    found = quantize(proto, signature, plan(precision="int8")).accuracy
     assert found["float32"]["top1"] > 0.9
     assert found["float32"]["top5"] is None
 
@@ -343,7 +356,7 @@ def test_top_k_is_judged_by_its_classes(model, plan):
 def test_nchw_and_a_fixed_batch(model, plan):
     signature = make_signature(model, batch=4)
     proto = ir.to_proto(convert(signature, 17, "nchw"))
-    reduced = reduce(proto, signature, plan(precision="int8", layout="nchw"))
+    reduced = quantize(proto, signature, plan(precision="int8", layout="nchw"))
     assert reduced.accuracy["images"] == 355
     assert reduced.accuracy["drop_points"] <= 0.5
 
@@ -371,7 +384,7 @@ def test_images_of_any_size(tmp_path, model, photos):
     record = replace(record, mean=(0.5,) * 3, std=(0.25,) * 3)
     net = keras_resnet.build("resnet8", input_shape=(20, 24, 3), classes=2)
     attach(net, Card(model.card.architecture, ("cats", "dogs"), record))
-    plan = Plan(precision="int8", calibrate=f"folder:{photos}")
+    plan = QuantizationConfig(precision="int8", calibrate=f"folder:{photos}")
     images, _ = next(iter(calibration_images(plan, make_signature(net))))
     assert images.shape[1:] == (20, 24, 3)
     whole = calibration_images(plan, make_signature(net, preprocess="full"))
@@ -387,7 +400,7 @@ def test_a_card_starts_no_download_and_names_no_path(model, photos, proto, plan)
         with pytest.raises(InputError, match="name one with --calibrate"):
             calibration_images(plan(precision="int8"), signature)
         with pytest.raises(InputError, match="name one with --validate"):
-            reduce(proto, signature, plan(precision="float16"))
+            quantize(proto, signature, plan(precision="float16"))
 
 
 @pytest.mark.parametrize(
@@ -419,7 +432,7 @@ def test_a_card_starts_no_download_and_names_no_path(model, photos, proto, plan)
 )
 def test_what_makes_no_sense_is_refused(options, complaint):
     with pytest.raises(InputError, match=complaint):
-        Plan(**{"precision": "int8"} | options)
+        QuantizationConfig(**{"precision": "int8"} | options)
 
 
 def test_images_that_do_not_fit_are_refused(model, proto, signature, photos, plan):
@@ -431,13 +444,13 @@ def test_images_that_do_not_fit_are_refused(model, proto, signature, photos, pla
         calibration_images(plan(precision="int8", calibrate="digit"), signature)
     net = keras_resnet.build("resnet8", input_shape=(8, 8, 1), classes=11)
     with pytest.raises(InputError, match="has 10 classes, the model 11"):
-        reduce(proto, make_signature(net), plan(precision="int8", calibrate="digits"))
+        quantize(proto, make_signature(net), plan(precision="int8", calibrate="digits"))
     net = keras_resnet.build("resnet8", input_shape=(16, 16, 1), classes=10)
     with pytest.raises(InputError, match="8x8, the model takes 16x16"):
-        reduce(proto, make_signature(net), plan(precision="int8", calibrate="digits"))
+        quantize(proto, make_signature(net), plan(precision="int8", calibrate="digits"))
     turned = replace(model.card, labels=model.card.labels[::-1])
     with pytest.raises(InputError, match="classes in another order"):
-        reduce(proto, make_signature(model, card=turned), plan(precision="int8"))
+        quantize(proto, make_signature(model, card=turned), plan(precision="int8"))
 
 
 def write_images(root, count, value=None):
@@ -457,7 +470,9 @@ def test_too_few_or_constant_images_are_refused(tmp_path):
         ("few", "has 2 training images: 8"),
         ("grey", "one value"),
     ):
-        plan = Plan(precision="int8", calibrate=f"folder:{tmp_path / name}")
+        plan = QuantizationConfig(
+            precision="int8", calibrate=f"folder:{tmp_path / name}"
+        )
         with pytest.raises(InputError, match=complaint):
             calibration_images(plan, signature)
 
@@ -526,7 +541,9 @@ def test_a_network_of_ones_own(precision, dtype, photos, tmp_path, capsys):
         assert assumed == (
             {"mean": mean, "std": (0.229, 0.224, 0.225)} if told else None
         )
-        images, _ = next(iter(images_of(Plan(**options), make_signature(net))[0]))
+        images, _ = next(
+            iter(images_of(QuantizationConfig(**options), make_signature(net))[0])
+        )
         assert (images.max() > 10) != told
 
 
@@ -538,31 +555,32 @@ def test_every_opset(opset):
     exact = ir.to_proto(convert(make_signature(net, output="logits"), opset, "nhwc"))
     random_images = noise(*net.input_shape[1:])
     images = next(iter(random_images))[0]
-    expected = runner(exact, "nhwc")(images)["logits"]
+    expected = session_of(exact, "nhwc").outputs(images)["logits"]
     for precision in LOWER:
-        made = lowering(exact, Plan(precision=precision), random_images, False).build(
-            NONE
-        )
+        made = lowering(
+            exact, QuantizationConfig(precision=precision), random_images, False
+        ).build(NONE)
         assert made.opset_import[0].version == opset
         onnx.checker.check_model(made, full_check=True)
-        found = runner(made, "nhwc")(images)["logits"]
+        found = session_of(made, "nhwc").outputs(images)["logits"]
         assert np.abs(found - expected).max() < 0.1 * np.ptp(expected), precision
 
 
 # Lowers net.onnx in every precision, and prints a digest of what comes out.
 AGAIN = """
 import hashlib
+from typing import get_args
 import numpy as np
 import onnx
 from export.quantization.lowering import lowering
-from export.quantization.plan import PRECISIONS, Plan
+from export.quantization.config import Precision, QuantizationConfig
 class Noise:
     name, count, assumed = "noise", 8, None
     def watched(self, name, verbose):
         yield np.load("images.npy"), None
 digest, exact = hashlib.sha256(), onnx.load("net.onnx")
-for precision in PRECISIONS[1:]:
-    made = lowering(exact, Plan(precision=precision), Noise(), False)
+for precision in get_args(Precision)[1:]:
+    made = lowering(exact, QuantizationConfig(precision=precision), Noise(), False)
     digest.update(made.build(frozenset(made.names[::2])).SerializeToString())
 print(digest.hexdigest())
 """
@@ -611,7 +629,7 @@ def test_entropy_leaves_outliers_out_and_keeps_zero_exact():
 def test_a_tensor_of_zeros_has_a_range():
     histogram = Histogram()
     histogram.add(np.zeros(10, "float32"))
-    for method in METHODS:
+    for method in get_args(CalibrationMethod):
         assert getattr(histogram, method)() == (0, 0)
 
 

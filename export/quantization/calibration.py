@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from export.quantization.running import runner
+from export.quantization.running import session_of
 from keras_resnet.common.errors import InputError
 
 BINS = 4096  # on each side of zero
@@ -126,7 +126,7 @@ def measure(
         for name in names
         if name not in given
     )
-    run = runner(watched, layout)
+    run = session_of(watched, layout).outputs
     (entry,) = proto.graph.input
     histograms = {name: Histogram() for name in names}
     for images in batches:

@@ -1,5 +1,7 @@
 """Every mechanism of the table has every precision, and stays what it was."""
 
+from typing import get_args
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -10,10 +12,10 @@ from test_models import KINDS
 
 from export.graph.convert import convert
 from export.model.signature import make_signature
+from export.quantization.config import Precision, QuantizationConfig
 from export.quantization.images import Images
 from export.quantization.lowering import lowering
-from export.quantization.plan import PRECISIONS, Plan
-from export.quantization.running import runner
+from export.quantization.running import session_of
 from keras_resnet import build
 
 # A group norm; attention by a softmax; concatenation, and norms of pre-activation.
@@ -35,13 +37,13 @@ def test_every_mechanism_in_every_precision(name):
     generator = np.random.default_rng(0)
     images = generator.normal(size=(16, *model.input_shape[1:])).astype("float32")
     batches = tf.data.Dataset.from_tensors((images, np.zeros(16, int)))
-    expected = runner(exact, "nhwc")(images)["logits"]
-    for precision in PRECISIONS[1:]:
-        plan = Plan(precision=precision)
+    expected = session_of(exact, "nhwc").outputs(images)["logits"]
+    for precision in get_args(Precision)[1:]:
+        plan = QuantizationConfig(precision=precision)
         made = lowering(exact, plan, Images("noise", 16, batches), False)
         for kept in ((), made.names[::2]):
             proto = made.build(frozenset(kept))
             onnx.checker.check_model(proto, full_check=True)
-            found = runner(proto, "nhwc")(images)["logits"]
+            found = session_of(proto, "nhwc").outputs(images)["logits"]
             noise = np.square(found - expected).sum() / np.square(expected).sum()
             assert -10 * np.log10(noise) > LEAST[precision], precision
