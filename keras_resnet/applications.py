@@ -64,6 +64,7 @@ class Application(Protocol):
         antialias: str | None = None,
     ) -> "keras.Model":
         """Builds the network; see `keras_resnet.build` for the arguments."""
+        ...
 
 
 def _application(public_name: str, name: str) -> Application:

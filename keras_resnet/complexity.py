@@ -119,8 +119,7 @@ def _half(size: int) -> int:
 
 def _stem(net: Architecture, channels: int, size: int) -> tuple[list[Count], int, int]:
     """(parts, channels that leave, positions a side that leave)."""
-    cifar = isinstance(net.stem, CifarStem)
-    size = size if cifar else _half(size)
+    size = size if isinstance(net.stem, CifarStem) else _half(size)
     parts, inputs = [], channels
     widths = net.stem.convolutions(net.widths[0])
     for i, width in enumerate(widths):
@@ -129,7 +128,7 @@ def _stem(net: Architecture, channels: int, size: int) -> tuple[list[Count], int
         if i + 1 < len(widths) or not net.preactivation:
             parts.append(_norm(width, net.norm))
         inputs = width
-    if cifar:
+    if isinstance(net.stem, CifarStem):
         return parts, inputs, size
     if net.stem.pool == "convolution":
         strided = size if net.antialias else _half(size)

@@ -1,8 +1,10 @@
 """Layers that Keras does not have, registered so that a saved model finds them."""
 
-import keras
-from keras import ops
+from typing import Any
 
+import keras
+
+ops: Any = keras.ops  # whose annotations say None where a tensor is returned
 NHWC = "channels_last"
 _register = keras.saving.register_keras_serializable(package="keras_resnet")
 
@@ -16,7 +18,7 @@ def _accurate(x):
 class LowestPadding2D(keras.layers.Layer):
     """Pads height and width with minus infinity, as torch's MaxPool2d does.
 
-    Zeros would win against negative activations; behind a ReLU they cannot, and
+    Zeros would win against negative activations; after a ReLU they cannot, and
     `keras.layers.ZeroPadding2D` serves.
 
     Args:
@@ -116,13 +118,13 @@ class StandardizedConv2D(keras.layers.Conv2D):
 
 
 class _ActivatingNorm(keras.layers.Layer):
-    """A normalisation with scale, offset and one further vector for its activation."""
+    """A normalization with scale, offset and one further vector for its activation."""
 
     epsilon = 1e-5  # timm's for both layers
     extra: tuple[str, str]  # name and initializer of the further vector
 
-    def build(self, shape):
-        channels = (shape[-1],)
+    def build(self, input_shape):
+        channels = (input_shape[-1],)
         self.gamma = self.add_weight(channels, "ones", name="gamma")
         self.beta = self.add_weight(channels, "zeros", name="beta")
         name, initializer = self.extra

@@ -226,7 +226,7 @@ def load_model(path: str | os.PathLike, *, compile: bool = False) -> "keras.Mode
 
     read_hdf5(path)  # some damage would crash or hang the library that Keras uses
     try:
-        model = keras.models.load_model(path, compile=compile, safe_mode=True)
+        model: Any = keras.models.load_model(path, compile=compile, safe_mode=True)
     except Exception as error:  # a file can be wrong in any way
         reason = str(error).split("\n\n")[0]
         raise InputError(f"{path} cannot be loaded as a model: {reason}") from error

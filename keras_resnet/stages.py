@@ -72,10 +72,10 @@ _BLOCKS = {
 
 def features(x, net: Architecture, style: Style, name: str):
     """Images to the last feature map, in v2 normalized and activated."""
-    if net.dense:
-        growth = net.blocks[0].growth
+    first = net.blocks[0]
+    if isinstance(first, records.DenseLayer):
         return blocks.dense_features(
-            x, net.depths, net.widths, growth, style=style, name=name
+            x, net.depths, net.widths, first.growth, style=style, name=name
         )
     x = stem(x, net, style, name)
     for place in places(net):

@@ -41,20 +41,20 @@ def stem(x, net: Architecture, style: Style, name: str):
         return x
     if net.stem.pool == "convolution":
         return _convolution_pool(x, net, style, f"{name}-maxpool")
-    return _pool(x, net, f"{name}-maxpool")
+    return _pool(x, net, net.stem.pool, f"{name}-maxpool")
 
 
 def _convolution_pool(x, net: Architecture, style: Style, name: str):
     """A 3x3 convolution as the second halving (Bello et al. 2021, section 6; timm)."""
-    blurs = net.antialias is not None
-    x = style.convolution(x, x.shape[-1], 3, 1 if blurs else 2, name=f"{name}-0")
-    if blurs:
-        x = antialias_pool(x, net.antialias, 2, padding="valid", name=f"{name}-1")
-    x = style.normalization(x, name=f"{name}-{1 + blurs}")
+    antialias = net.antialias
+    x = style.convolution(x, x.shape[-1], 3, 1 if antialias else 2, name=f"{name}-0")
+    if antialias:
+        x = antialias_pool(x, antialias, 2, padding="valid", name=f"{name}-1")
+    x = style.normalization(x, name=f"{name}-{2 if antialias else 1}")
     return style.activate(x, name=f"{name}-relu")
 
 
-def _pool(x, net: Architecture, name: str):
+def _pool(x, net: Architecture, pool: str, name: str):
     """A pool as the second halving."""
     if net.antialias == "average":
         return antialias_pool(x, net.antialias, 2, padding="valid", name=name)
@@ -62,4 +62,4 @@ def _pool(x, net: Architecture, name: str):
         x = layers.MaxPooling2D(3, 1, "same", data_format=NHWC, name=name)(x)
         return antialias_pool(x, net.antialias, 2, name=f"{name}-1")
     after_relu = not net.preactivation and net.activation == "relu"
-    return stem_max_pool(x, zeros=net.stem.pool == "zero_max" or after_relu, name=name)
+    return stem_max_pool(x, zeros=pool == "zero_max" or after_relu, name=name)

@@ -1,7 +1,7 @@
-"""How the convolutions, normalisations and activations of one network are made."""
+"""How the convolutions, normalizations and activations of one network are made."""
 
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 
 import keras
 from keras import layers
@@ -11,7 +11,7 @@ from keras_resnet.common.errors import InputError
 from keras_resnet.common.numbers import check_choice
 from keras_resnet.layers import NHWC, EvoNormS0, FilterResponseNorm, StandardizedConv2D
 
-GROUPS = 32  # of group normalisation (Wu and He 2018, table 3)
+GROUPS = 32  # of group normalization (Wu and He 2018, table 3)
 _ACTIVATING = {"evonorm": EvoNormS0, "frn": FilterResponseNorm}
 
 
@@ -20,12 +20,12 @@ class Style:
     """What all blocks of a network share.
 
     Attributes:
-        norm: "batch"; "frozen" (batch normalisation that does not train and uses its
+        norm: "batch"; "frozen" (batch normalization that does not train and uses its
             moving statistics, until `trainable` is set on it or on its model);
             "group" (32 groups); "evonorm" (EvoNorm-S0) or
-            "frn" (filter response normalisation), which activate as well.
+            "frn" (filter response normalization), which activate as well.
         activation: a name that `keras.activations.get` knows.
-        epsilon: of the normalisation; the default is torch's, which the reference
+        epsilon: of the normalization; the default is torch's, which the reference
             weights were trained with.
         momentum: of the moving statistics; the default is torch's 0.1 in Keras's
             sense.
@@ -97,6 +97,7 @@ class Style:
         else:
             padding = "same"  # symmetric at stride 1, and nothing to pad at kernel 1
         layer = StandardizedConv2D if self.standardized else layers.Conv2D
+        initializer: Any = "zeros" if zero else _initializer()
         return layer(
             filters,
             kernel,
@@ -106,12 +107,12 @@ class Style:
             groups=groups,
             data_format=NHWC,
             use_bias=bias or self.biases == "all" or (outer and self.biases == "outer"),
-            kernel_initializer="zeros" if zero else _initializer(),
+            kernel_initializer=initializer,
             name=name,
         )(x)
 
     def normalization(self, x, *, zero: bool = False, name: str):
-        """Normalisation without activation; `zero` starts its scale at 0."""
+        """Normalization without activation; `zero` starts its scale at 0."""
         if self.norm in _ACTIVATING:
             raise InputError(
                 f"norm={self.norm!r} activates as well, so it fits pre-activation "
@@ -137,7 +138,7 @@ class Style:
         return layers.Activation(self.activation, name=name)(x)
 
     def norm_activation(self, x, *, norm: str, activation: str):
-        """Normalisation and activation by their layers' names."""
+        """Normalization and activation by their layers' names."""
         if self.norm in _ACTIVATING:
             self._check_groups(x)
             return _ACTIVATING[self.norm](name=norm)(x)

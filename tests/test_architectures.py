@@ -1,9 +1,12 @@
 """The table: names, errors, and that it costs nothing to read."""
 
+import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -189,6 +192,40 @@ def test_a_foreign_json_record_is_refused(change, reason):
     record = get_architecture("resnet18").to_json() | change
     with pytest.raises(InputError, match=reason):
         Architecture.from_json(record)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("pyright") is None, reason="pyright is not installed"
+)
+def test_type_checkers_see_the_public_functions(tmp_path):
+    (tmp_path / "right.py").write_text(
+        "import keras_resnet\n"
+        "keras_resnet.ResNet50(classes=3, output_stride=8, norm='group').summary()\n"
+        "keras_resnet.build('resnet18', antialias='blur').summary()\n"
+        "keras_resnet.load_weights(keras_resnet.ResNet18V2(), 'a.safetensors')\n"
+    )
+    (tmp_path / "wrong.py").write_text(
+        "import keras_resnet\n"
+        "keras_resnet.ResNet999()\n"
+        "keras_resnet.ResNet50(output_strides=8)\n"
+        "keras_resnet.ResNet50(include_top='yes')\n"
+    )
+    command = [sys.executable, "-m", "pyright", "--outputjson"]
+    command += ["--pythonpath", sys.executable, "right.py", "wrong.py"]
+    result = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(keras_resnet.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    errors = {
+        (Path(error["file"]).name, error["range"]["start"]["line"])
+        for error in json.loads(result.stdout)["generalDiagnostics"]
+        if error["severity"] == "error"
+    }
+    assert errors == {("wrong.py", line) for line in (1, 2, 3)}
 
 
 def test_importing_and_reading_the_table_is_cheap():

@@ -11,6 +11,7 @@ from keras_resnet.architectures.records import (
     ImageNetStem,
     PreactivationBasic,
     PreactivationBottleneck,
+    Shortcut,
 )
 from keras_resnet.common.errors import InputError
 from keras_resnet.common.numbers import check_choice
@@ -87,7 +88,7 @@ def plain(row: Architecture) -> Architecture:
     )
 
 
-def cifar(depth: int, block: str = "basic", shortcut: str = "A") -> Architecture:
+def cifar(depth: int, block: str = "basic", shortcut: Shortcut = "A") -> Architecture:
     """The CIFAR form of any depth: three stages of 16, 32 and 64 channels.
 
     Args:

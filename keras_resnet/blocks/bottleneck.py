@@ -47,7 +47,7 @@ def basic_block(
     """
     check_whole("filters", filters // reduce_first)
     rate = first_dilation or dilation
-    pooled = antialias is not None and (stride > 1 or rate != dilation)
+    pooled = antialias if stride > 1 or rate != dilation else None
 
     y = style.convolution(
         x,
@@ -59,7 +59,7 @@ def basic_block(
     )
     y = style.norm_activation(y, norm=f"{name}-bn1", activation=f"{name}-relu1")
     if pooled:
-        y = antialias_pool(y, antialias, stride, name=f"{name}-aa")
+        y = antialias_pool(y, pooled, stride, name=f"{name}-aa")
     y = style.convolution(
         y, filters, 3, dilation=dilation, outer=True, name=f"{name}-conv2"
     )
@@ -148,7 +148,7 @@ def bottleneck_block(
     check_whole("filters", min(widths))
     rate = first_dilation or dilation
     # As in timm, a blur stays where a stride was given up for a dilation.
-    pooled = antialias is not None and (stride > 1 or rate != dilation)
+    pooled = antialias if stride > 1 or rate != dilation else None
     first_strides = stride_conv == 1 and stride > 1
     strides = (stride, 1) if stride_conv == 1 else (1, stride)
     if pooled:
@@ -157,7 +157,7 @@ def bottleneck_block(
     y = style.convolution(x, widths[0], 1, strides[0], name=f"{name}-conv1")
     y = style.norm_activation(y, norm=f"{name}-bn1", activation=f"{name}-relu1")
     if pooled and first_strides:
-        y = antialias_pool(y, antialias, stride, name=f"{name}-aa")
+        y = antialias_pool(y, pooled, stride, name=f"{name}-aa")
     y = style.convolution(
         y,
         widths[1],
@@ -169,7 +169,7 @@ def bottleneck_block(
     )
     y = style.norm_activation(y, norm=f"{name}-bn2", activation=f"{name}-relu2")
     if pooled and not first_strides:
-        y = antialias_pool(y, antialias, stride, name=f"{name}-aa")
+        y = antialias_pool(y, pooled, stride, name=f"{name}-aa")
     y = style.convolution(y, outputs, 1, outer=True, name=f"{name}-conv3")
     y = style.normalization(y, zero=zero_init, name=f"{name}-bn3")
     y = attend(y, attention, kernel_channels=4 * filters, name=name)

@@ -1,7 +1,7 @@
 """DenseNet's stem, dense blocks and transitions.
 
 Huang et al. 2017, "Densely Connected Convolutional Networks", arXiv:1608.06993: the BC
-form of section 3, in the order normalisation, activation, convolution.
+form of section 3, in the order normalization, activation, convolution.
 """
 
 from collections.abc import Sequence
@@ -30,11 +30,11 @@ def dense_features(
         depths: layers of each dense block.
         widths: channels that enter each dense block.
         growth: channels that each layer adds (k in the paper).
-        style: of convolutions, normalisations and activations.
+        style: of convolutions, normalizations and activations.
         name: prefix of the layers' names.
 
     Returns:
-        The last feature map, normalised and activated: (batch, h, w, channels). Its
+        The last feature map, normalized and activated: (batch, h, w, channels). Its
         sides are a 2^(stages + 1)-th of the input's; the first two halves are rounded
         up, the others down, as in torch.
     """
@@ -61,13 +61,13 @@ def dense_block(
     """Layers that each see the input and all that the layers before them made.
 
     A layer is a 1x1 convolution to `4 * growth` channels and a 3x3 to `growth`, with
-    normalisation and activation before each (section 3, "Bottleneck layers").
+    normalization and activation before each (section 3, "Bottleneck layers").
 
     Args:
         x: a Keras tensor of (batch, height, width, channels).
         depth: layers.
         growth: channels that each layer adds.
-        style: of convolutions, normalisations and activations.
+        style: of convolutions, normalizations and activations.
         name: prefix of the block's layers.
 
     Returns:
@@ -101,7 +101,7 @@ def transition(
     Args:
         x: a Keras tensor of (batch, height, width, channels).
         filters: channels that leave.
-        style: of convolutions, normalisations and activations.
+        style: of convolutions, normalizations and activations.
         name: prefix of the layers.
 
     Returns:

@@ -41,9 +41,9 @@ def res2net_block(
         dilation: of the blocks of this stage, which the shortcut follows.
         first_dilation: of this block's 3x3 convolutions; None for `dilation`.
         shortcut: where the shape changes: "B" or "D", as in `basic_block`.
-        style: of convolutions, normalisations and activations.
+        style: of convolutions, normalizations and activations.
         drop_path: probability of leaving the branch out in training.
-        zero_init: start the last normalisation's scale at zero.
+        zero_init: start the last normalization's scale at zero.
         groups: of each 3x3 convolution.
         base_width: channels of such a group, for 64 filters.
         scale: groups of channels (s in the paper), 2 or more.

@@ -41,9 +41,9 @@ def selective_kernel_basic_block(
         dilation: of the second convolution.
         first_dilation: of the selective kernel; None for `dilation`.
         shortcut: where the shape changes: "B" or "D", as in `basic_block`.
-        style: of convolutions, normalisations and activations.
+        style: of convolutions, normalizations and activations.
         drop_path: probability of leaving the branch out in training.
-        zero_init: start the last normalisation's scale at zero.
+        zero_init: start the last normalization's scale at zero.
         ratio, divisor, split_input: as in `selective_kernel`.
         name: prefix of the block's layers.
 
@@ -168,7 +168,7 @@ def selective_kernel(
         stride: 1 or 2.
         dilation: of the first path; the second has twice as much.
         groups: of both convolutions.
-        style: of convolutions, normalisations and activations.
+        style: of convolutions, normalizations and activations.
         ratio: reduced channels of the attention over `filters` (1 / r in the paper).
         divisor: the reduced channels are a multiple of it, so it is their least
             number too (L in the paper).

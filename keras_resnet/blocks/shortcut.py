@@ -50,13 +50,11 @@ def project_shortcut(
                 f"{filters}."
             )
         return IdentityShortcut(filters, stride, name=f"{name}-downsample")(x)
-    names = (f"{name}-downsample-conv", None)
-    if normalized:
-        place = 1 if kind == "D" else 0
-        names = (f"{name}-downsample-{place}", f"{name}-downsample-{place + 1}")
+    place = 1 if kind == "D" else 0  # in timm's Sequential
+    convolution = f"{name}-downsample-{place if normalized else 'conv'}"
     if kind == "D":
         x = _pool(x, stride, dilation, f"{name}-downsample-pool")
-        x = style.convolution(x, filters, 1, outer=True, name=names[0])
+        x = style.convolution(x, filters, 1, outer=True, name=convolution)
     else:
         kernel = 1 if stride == 1 and dilation == 1 else kernel
         x = style.convolution(
@@ -66,9 +64,11 @@ def project_shortcut(
             stride,
             dilation=(first_dilation or dilation) if kernel > 1 else 1,
             outer=True,
-            name=names[0],
+            name=convolution,
         )
-    return style.normalization(x, name=names[1]) if normalized else x
+    if not normalized:
+        return x
+    return style.normalization(x, name=f"{name}-downsample-{place + 1}")
 
 
 def _pool(x, stride, dilation, name):

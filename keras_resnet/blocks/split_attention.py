@@ -42,9 +42,9 @@ def split_attention_block(
         dilation: of the blocks of this stage, which the shortcut follows.
         first_dilation: of this block's 3x3 convolution; None for `dilation`.
         shortcut: where the shape changes: "B" or "D", as in `basic_block`.
-        style: of convolutions, normalisations and activations.
+        style: of convolutions, normalizations and activations.
         drop_path: probability of leaving the branch out in training.
-        zero_init: start the last normalisation's scale at zero.
+        zero_init: start the last normalization's scale at zero.
         groups: of channels, which attend by themselves (K in the paper).
         base_width: channels of a group, for 64 filters.
         radix: splits of each group (R in the paper); with 1 a sigmoid gates the
