@@ -30,7 +30,7 @@ PACKAGES = ("keras_resnet", "export")
 # Either words for `python -m`, or an expression that uses the package.
 FLOWS = {
     "builder": "keras_resnet.ResNet50(weights='resnet50.safetensors')",
-    "training": "keras_resnet.training --model resnet20 --data digits --epochs 1 "
+    "training": "keras_resnet.training --model resnet20 --data digits "
     "--data-dir data --out run",
     "int8 export": "export.onnx resnet50 --weights resnet50.safetensors "
     "--precision int8 --calibrate folder:photos --calibration-images 8 "
@@ -132,6 +132,8 @@ def profile(flow: str, checkout: str) -> None:
 
     module, *words = FLOWS[flow].split()
     import_of(module if words else "keras_resnet", roots)
+    if flow == "training":
+        words += epochs(1)
     threading.setprofile(on_event)
     sys.setprofile(on_event)
     try:
@@ -149,6 +151,15 @@ def profile(flow: str, checkout: str) -> None:
         threading.setprofile(None)
     calls = [(file, function) for file, function, _ in first_calls]
     Path("calls.json").write_text(json.dumps(calls))
+
+
+def epochs(number: int) -> list[str]:
+    """The words that set the epochs of a training; earlier checkouts spell it --set."""
+    command = [sys.executable, "-m", "keras_resnet.training", "--help"]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    if "--set." in answer.stdout:
+        return ["--set", f"epochs={number}"]
+    return ["--epochs", f"{number}"]
 
 
 def import_of(name: str, roots: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ Every case is exported by `python -m export.onnx`, in a process for each checkou
 turns, without the exporter's own proof. The first checkout draws the weights and writes
 them as safetensors files, which both checkouts load, so that the same network is
 exported. The files of a case then answer the same noise, and their latency is measured
-in this process in interleaved rounds. With one checkout the files are only made.
+in one process in interleaved rounds. With one checkout the files are only made.
 """
 
 import argparse
@@ -23,6 +23,8 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
+
+from code_flows import epochs
 
 INT8 = "--calibrate folder:{inputs}/photos --calibration-images 8 --validate none"
 DIGITS = "--calibrate digits --validate digits"
@@ -87,18 +89,16 @@ def main() -> None:
     names = flags.only or list(CASES)
     networks = dict.fromkeys(CASES[name][0] for name in names)
     call(flags.checkouts[0], __file__, "--prepare", str(inputs), *networks)
-    for side, checkout in checkouts.items():
+    exporting = dict(checkouts)  # a folder of finished files needs no export
+    if flags.before_folder:
+        del exporting["before"]
+    for side, checkout in exporting.items():
+        (flags.out / side).mkdir(exist_ok=True)
         if "digits" in networks:
-            folder = flags.out / side
-            folder.mkdir(exist_ok=True)
-            if side == "after" or not flags.before_folder:
-                call(checkout, __file__, "--digits", str(inputs), str(folder))
-
-    saved = (
-        json.loads((before_folder / "results.json").read_text())
-        if (flags.before_folder)
-        else {"cases": {}}
-    )
+            call(checkout, __file__, "--digits", str(inputs), str(flags.out / side))
+    saved = {}
+    if flags.before_folder:
+        saved = json.loads((flags.before_folder / "results.json").read_text())["cases"]
     conditions = machine() | {
         "exports": flags.exports,
         "threads": flags.threads,
@@ -107,22 +107,31 @@ def main() -> None:
     cases: dict[str, dict] = {}
     for name in names:
         case = cases[name] = {}
-        exports: dict[str, list[dict]] = {side: [] for side in checkouts}
         if flags.before_folder:
-            case["before"] = saved["cases"][name]["before"]
-            del exports["before"]
-        for _ in range(flags.exports):
-            for side, rounds in exports.items():
-                file = flags.out / side / file_name(name)
-                rounds.append(export(checkouts[side], name, inputs, file))
-        for side, rounds in exports.items():
-            case[side] = summary(rounds)
-        files = [before_folder / "before" / file_name(name)]
-        files.append(flags.out / "after" / file_name(name))
-        if all(file.exists() for file in files) and "after" in checkouts:
-            case |= compare(*files, flags.threads, flags.repetitions)
+            missing = {"before": {"error": "not in --before-folder"}}
+            case["before"] = saved.get(name, missing)["before"]
+        case |= exports(name, exporting, inputs, flags.out, flags.exports)
+        files = [
+            before_folder / "before" / file_name(name),
+            flags.out / "after" / file_name(name),
+        ]
+        if "after" in checkouts and all(file.exists() for file in files):
+            numbers = str(flags.threads), str(flags.repetitions)
+            case |= figures_of("compare", *files, *numbers)
         print(f"{name}: {json.dumps(case)}", flush=True)
         write(flags.out / "results", conditions, cases)
+
+
+def exports(
+    case: str, checkouts: dict[str, Path], inputs: Path, out: Path, repetitions: int
+) -> dict[str, dict]:
+    """Exports a case from each checkout in turns; the figures by side."""
+    rounds: dict[str, list[dict]] = {side: [] for side in checkouts}
+    for _ in range(repetitions):
+        for side, checkout in checkouts.items():
+            file = out / side / file_name(case)
+            rounds[side].append(export(checkout, case, inputs, file))
+    return {side: summary(figures) for side, figures in rounds.items()}
 
 
 def parse() -> argparse.Namespace:
@@ -165,11 +174,10 @@ def export(checkout: Path, case: str, inputs: Path, file: Path) -> dict:
     Its seconds and its memory include Python's imports and the building of the model.
     """
     network, options = CASES[case]
-    file.parent.mkdir(parents=True, exist_ok=True)
     file.unlink(missing_ok=True)
     source = [network, "--weights", str(inputs / f"{network}.safetensors")]
     if network == "digits":
-        source = [str(file.parent / "digits.keras")]
+        source = [str(file.with_name("digits.keras").resolve())]
     words = [*source, "--out", str(file.resolve()), "--no-verify", "--force"]
     command = [sys.executable, "-m", "export.onnx", *words]
     command += options.format(inputs=inputs).split()
@@ -191,8 +199,21 @@ def export(checkout: Path, case: str, inputs: Path, file: Path) -> dict:
         "seconds": time.perf_counter() - start,
         "processor_seconds": usage.ru_utime + usage.ru_stime,
         "peak_mb": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6,
-        **contents(file),
+        **figures_of("contents", file),
     }
+
+
+def figures_of(function: str, *words: str | Path) -> dict:
+    """What `contents` or `compare` returns, called in a process of its own.
+
+    This process has to stay small: Linux counts its peak memory as the least that an
+    export it starts has used.
+    """
+    command = [sys.executable, __file__, f"--{function}", *map(str, words)]
+    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if answer.returncode:
+        return {"error": f"{function} failed; its message is above"}
+    return json.loads(answer.stdout.splitlines()[-1])
 
 
 def contents(file: Path) -> dict:
@@ -220,7 +241,9 @@ def summary(rounds: list[dict]) -> dict:
         if "error" in figures:
             return figures
     measured = ("seconds", "processor_seconds", "peak_mb")
-    medians = {key: round(median(one[key] for one in rounds), 2) for key in measured}
+    medians = {
+        key: round(median(figures[key] for figures in rounds), 2) for key in measured
+    }
     return rounds[-1] | medians
 
 
@@ -357,7 +380,7 @@ def markdown(conditions: dict, cases: dict[str, dict]) -> list[str]:
     ]
     for name, case in cases.items():
         sides = [case[side] for side in SIDES if side in case]
-        errors = [side["error"] for side in sides if "error" in side]
+        errors = [part["error"] for part in (*sides, case) if "error" in part]
         if errors:
             lines.append(f"| {name} | {'; '.join(errors).replace('|', '/')} |")
             continue
@@ -390,8 +413,8 @@ def pair(values) -> str:
 
 def top1(accuracy: dict | None) -> str:
     """The accuracy of the file itself, where its metadata has one."""
-    value = (accuracy or {}).get("top1")
-    return "-" if value is None else f"{value:.2f}"
+    value = (accuracy or {}).get("exported", {}).get("top1")
+    return "-" if value is None else f"{100 * value:.2f}"
 
 
 def prepare(folder: str, *networks: str) -> None:
@@ -426,7 +449,7 @@ def write_photos(folder: Path) -> None:
 
     generator = np.random.default_rng(0)
     for label, photo in zip(
-        ("temple", "flower"), load_sample_images().images, strict=1
+        ("temple", "flower"), load_sample_images().images, strict=True
     ):
         (folder / label).mkdir(parents=True)
         for number in range(16):
@@ -456,9 +479,9 @@ def train_digits(path: Path) -> None:
     import keras_resnet
 
     run = path.with_name("digits-run")
-    words = "--model resnet20 --data digits --epochs 5 --out"
-    training = [sys.executable, "-m", "keras_resnet.training", *words.split(), str(run)]
-    subprocess.run(training, check=True)
+    command = [sys.executable, "-m", "keras_resnet.training", *epochs(5)]
+    command += ["--model", "resnet20", "--data", "digits", "--out", str(run)]
+    subprocess.run(command, check=True)
     keras_resnet.export_weights(keras_resnet.load_model(run / "best.keras"), path)
 
 
@@ -478,5 +501,10 @@ if __name__ == "__main__":
         prepare(*sys.argv[2:])
     elif sys.argv[1:2] == ["--digits"]:
         save_digits(*sys.argv[2:])
+    elif sys.argv[1:2] == ["--contents"]:
+        print(json.dumps(contents(Path(sys.argv[2]))))
+    elif sys.argv[1:2] == ["--compare"]:
+        before, after, *numbers = sys.argv[2:]
+        print(json.dumps(compare(Path(before), Path(after), *map(int, numbers))))
     else:
         main()

@@ -117,6 +117,7 @@ def _write(model: "ir.Model", path: Path) -> None:
     graph = GraphProto.FromString(rest.graph.SerializeToString())
     rest.ClearField("graph")
     graph.ClearField("initializer")
+    graph.ClearField("value_info")  # types of tensors inside, which nobody reads
     parts = graph.SerializeToString()
     tensors = weights_of(model)
     key = _field(GraphProto.INITIALIZER_FIELD_NUMBER)
