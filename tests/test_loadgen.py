@@ -256,7 +256,7 @@ def test_an_interruption_leaves_nothing_behind(file):
     while not (children := own.children()) and time.monotonic() < end:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=30)[1]
+    said = process.communicate(timeout=120)[1]
     assert process.returncode == 130 and b"interrupted" in said
     assert not psutil.wait_procs(children, timeout=10)[1]
     assert list(file.parent.iterdir()) == [file]
