@@ -249,7 +249,11 @@ def test_a_query_that_fails_ends_the_run_in_one_line(tmp_path, scenario):
 def test_an_interruption_leaves_nothing_behind(file):
     command = [sys.executable, "-m", "export.loadgen", str(file), *SHORT]
     process = subprocess.Popen(
-        [*command, "--seconds=60"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+        [*command, "--seconds=60"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        # a shell's background job ignores Ctrl-C, and so would what it starts
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     own = psutil.Process(process.pid)
     end = time.monotonic() + 60
