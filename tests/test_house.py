@@ -51,7 +51,6 @@ WITHOUT_TENSORFLOW = (
     "triton_config",
     "graph/counts",
     "graph/files",
-    "graph/outline",
     "graph/reading",
 )
 

@@ -12,7 +12,8 @@ from conftest import randomize
 from onnx_files import write_model
 
 from export.graph.convert import convert
-from export.graph.files import load, save, weights_beside
+from export.graph.files import save, weights_beside
+from export.graph.reading import read
 from export.model.signature import make_signature
 from export.runtime import Session
 from keras_resnet import build, get_architecture
@@ -45,11 +46,11 @@ def test_weights_beside_the_file(signature, converted, tmp_path, random_images):
         actual = Session(path, "cpu").run(images)
         assert np.abs(actual - expected).max() < 1e-5 * np.ptp(expected)
     assert Session(beside, "cpu").metadata == {"name": "two"}
-    one, other = load(beside).graph, load(inside).graph
+    one, other = read(beside, weights=True).graph, read(inside, weights=True).graph
     assert list(one.node) == list(other.node)
     for mine, its in zip(one.initializer, other.initializer, strict=True):
         assert (mine.name, mine.raw_data) == (its.name, its.raw_data)
-    light = load(beside, weights=False)
+    light = read(beside)
     external = [one for one in light.graph.initializer if one.external_data]
     assert external
     for one in external:
@@ -79,13 +80,13 @@ def test_files_that_are_none(kind, tmp_path):
     path = tmp_path / "model.onnx"
     damaged(kind, path)
     with pytest.raises(InputError, match=r"model\.onnx cannot be read as ONNX: it"):
-        load(path)
+        read(path, weights=True)
 
 
 def test_files_that_are_not_there(tmp_path):
     for path in (tmp_path / "none.onnx", tmp_path):
         with pytest.raises(InputError, match=f"cannot read {path}"):
-            load(path)
+            read(path, weights=True)
 
 
 @pytest.mark.parametrize(
@@ -109,14 +110,14 @@ def test_weights_that_cannot_be_had(changes, complaint, converted, tmp_path):
     save(converted, {}, path, external_data=True)
     (tmp_path / "elsewhere.data").write_bytes(bytes(10**6))
     (folder / "link.data").symlink_to(tmp_path / "elsewhere.data")
-    light = load(path, weights=False)
+    light = read(path)
     one = next(one for one in light.graph.initializer if one.external_data)
     for entry in one.external_data:
         entry.value = changes.get(entry.key, entry.value)
     path.write_bytes(light.SerializeToString())
     for weights in (True, False):
         with pytest.raises(InputError, match=complaint):
-            load(path, weights)
+            read(path, weights)
 
 
 def test_conversion_takes_little_memory(tmp_path):

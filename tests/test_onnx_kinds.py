@@ -15,7 +15,7 @@ from onnx import helper
 from test_models import KINDS
 
 from export.graph.convert import OPSETS, convert
-from export.graph.files import load
+from export.graph.reading import read
 from export.model.signature import make_signature
 from export.onnx import export_onnx
 from keras_resnet import build
@@ -55,7 +55,7 @@ def test_every_mechanism_exports(name, tmp_path):
     path = tmp_path / "model.onnx"
     metadata = export_onnx(tiny_net(name), path, output="logits", verbose=False)
     assert metadata["architecture"] == f"tiny_{name}"
-    nodes = load(path).graph.node
+    nodes = read(path, weights=True).graph.node
     assert {node.domain for node in nodes} == {""}
     count = Counter(node.op_type for node in nodes)
     splits = 4 if name == "resnest50d_4s2x40d" else 0  # of weights, (N, 2, 2, C)

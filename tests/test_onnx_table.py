@@ -10,7 +10,7 @@ import keras
 import onnx
 import pytest
 
-from export.graph.files import load
+from export.graph.reading import read
 from export.model.source import randomize_normalization
 from export.onnx import export_onnx
 from keras_resnet import build, get_architecture, list_models
@@ -34,7 +34,7 @@ def test_every_architecture_exports(name, tmp_path):
     metadata = export_onnx(model, path, output="logits", verbose=False)
     assert metadata["architecture"] == name
     assert metadata["parity"]["top1_agreement"] == 1
-    nodes = load(path).graph.node
+    nodes = read(path, weights=True).graph.node
     assert all(not node.domain and onnx.defs.has(node.op_type) for node in nodes)
     # the images', and the weights' of ResNeSt's splits where groups attend apart
     turned = [node for node in nodes if node.op_type == "Transpose"]

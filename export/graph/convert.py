@@ -1,27 +1,26 @@
 """A serving function as an ONNX model.
 
-tf2onnx converts the operators, one by one and without any of its optimisation, of a
-graph that has no weights: they are inputs of it. What the graph computes of them alone
-is computed here, the rest is made small, and the weights come in at the end. With the
-weights inside and its optimiser on, the converter takes ten times as long.
+tf2onnx converts the operators, one by one and without any of its optimization, of a
+graph that has no weights: they are inputs of it. Then the weights are put in and
+`PASSES` make the graph small. With the weights inside and its optimizer on, the
+converter takes ten times as long.
 """
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from export.graph.files import attach_weights, weights_as_inputs
 from export.model.choices import INPUT_NAME
 from export.steps import step
 from keras_resnet.common.errors import InputError
 
 if TYPE_CHECKING:
-    import onnx
     import onnx_ir as ir
 
     from export.model.signature import Signature
 
-# Each is proven for one net of every mechanism.
-OPSETS = (17, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23)
-NEWEST = 17  # that tf2onnx makes; from there on onnx's converter of versions goes on
+OPSETS = tuple(range(13, 24))  # each is verified for a net of every mechanism
+NEWEST_TRACED = 17  # that tf2onnx makes; onnx's converter of versions goes on from it
+AXES = ("batch", "height", "width", "channels")
 
 
 def check_opset(opset: int) -> None:
@@ -50,117 +49,123 @@ def convert(
         layout: of the input: "nhwc" or "nchw".
         verbose: print the steps.
 
+    Returns:
+        A model whose initializers are arrays; some are views of others' memory.
+
     Raises:
         InputError: an operator of the model has no ONNX form.
     """
-    import onnx_ir as ir
-
-    from export.graph.assembly import assemble
-    from export.graph.constants import evaluate
-    from export.graph.folding import fold
-    from export.graph.layout import channels_first
-    from export.graph.norms import fold_norms
-    from export.graph.shapes import infer
+    from export.graph.passes import PASSES
     from export.graph.tracing import trace
 
-    made = min(opset, NEWEST)
     with step("converting", verbose):
-        graph, weights = trace(signature, made)
+        model = trace(signature, min(opset, NEWEST_TRACED))
     with step("folding", verbose):
-        outputs = [one.name for one in graph.output]
-        _refuse_foreign(graph.node, signature.model.name)
-        nodes, constants = evaluate(graph, weights, made)
-        shapes = infer(nodes, graph, constants)
-        ends = [shapes[one] for one in outputs]
-        nodes, outputs = channels_first(nodes, constants, shapes, outputs)
-        nodes = fold(_used(nodes, outputs), constants, outputs)
-        nodes = fold_norms(_used(nodes, outputs), constants, shapes, outputs)
-        nodes = _used(nodes, outputs)
+        _refuse_foreign(model)
+        for change in PASSES:
+            change(model)
     with step("checking", verbose):
-        nodes = _named(nodes, graph, outputs, signature, layout)
-        return ir.from_proto(
-            assemble(
-                signature.model.name,
-                nodes,
-                [_input(signature, graph, layout)],
-                _outputs(signature, graph, ends),
-                constants,
-                (made, opset),
-            )
-        )
+        _name_inputs_and_outputs(model, signature, layout)
+        return _checked(model, opset)
 
 
-def _refuse_foreign(nodes: Iterable["onnx.NodeProto"], model: str) -> None:
+def _refuse_foreign(model: "ir.Model") -> None:
     import onnx
 
-    for node in nodes:
+    for node in model.graph:
         if node.domain or not onnx.defs.has(node.op_type):
             raise InputError(
-                f"model {model!r} uses {node.op_type} ({node.name}), which has no ONNX "
-                "form in tf2onnx."
+                f"model {model.graph.name!r} uses {node.op_type} ({node.name}), which "
+                "has no ONNX form in tf2onnx."
             )
 
 
-def _used(nodes: list["onnx.NodeProto"], outputs: list[str]) -> list["onnx.NodeProto"]:
-    """The nodes that an output depends on."""
-    needed, kept = set(outputs), []
-    for node in reversed(nodes):
-        if needed.intersection(node.output):
-            needed.update(node.input)
-            kept.append(node)
-    return kept[::-1]
+def _name_inputs_and_outputs(
+    model: "ir.Model", signature: "Signature", layout: str
+) -> None:
+    """Names and shapes at both ends, a Transpose for channels last, and no shapes
+    between: they are no use in a file.
 
+    Open axes of maps are named after their output, as C2_height.
+    """
+    import onnx_ir as ir
 
-def _named(nodes, graph, outputs, signature, layout) -> list["onnx.NodeProto"]:
-    """The nodes between `images` and the outputs by their names."""
-    from onnx import helper
+    from export.graph.passes.values import shape_of
 
-    first = INPUT_NAME
-    ahead, behind = [], []
+    graph = model.graph
+    (images,) = graph.inputs
+    sizes = [s or name for s, name in zip(signature.shape, AXES, strict=True)]
+    first_shape = ir.Shape(sizes[axis] for axis in (0, 3, 1, 2))
+    outputs = [(value.type, shape_of(value) or ()) for value in graph.outputs]
+    for node in graph:
+        for value in node.outputs:
+            value.shape = value.type = None
+    images.name, images.shape = INPUT_NAME, first_shape
     if layout == "nhwc":
-        first = f"{INPUT_NAME}_channels_first"
-        ahead = [
-            helper.make_node(
-                "Transpose", [INPUT_NAME], [first], first, perm=[0, 3, 1, 2]
-            )
-        ]
-    names = {graph.input[0].name: first}
-    for tensor, output in zip(outputs, signature.outputs, strict=True):
-        if tensor in names:
-            behind.append(helper.make_node("Identity", [names[tensor]], [output.name]))
-        else:
-            names[tensor] = output.name
-    for node in nodes:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
-    return [*ahead, *nodes, *behind]
-
-
-def _input(signature, graph, layout) -> "onnx.ValueInfoProto":
-    from onnx import helper
-
-    axes = zip(signature.shape, ("batch", "height", "width", "channels"), strict=True)
-    shape = [size or name for size, name in axes]
-    if layout == "nchw":
-        shape = [shape[axis] for axis in (0, 3, 1, 2)]
-    kind = graph.input[0].type.tensor_type.elem_type
-    return helper.make_tensor_value_info(INPUT_NAME, kind, shape)
-
-
-def _outputs(signature, graph, shapes) -> list["onnx.ValueInfoProto"]:
-    """Open axes of maps are named after their output, as C2_height."""
-    from onnx import helper
-
-    found = []
-    for output, value, shape in zip(
-        signature.outputs, graph.output, shapes, strict=True
-    ):
-        names = ("batch", f"{output.name}_height", f"{output.name}_width")
+        first = ir.Value(name=f"{INPUT_NAME}_channels_first")
+        images.replace_all_uses_with(first, replace_graph_outputs=True)
+        transpose = ir.node(
+            "Transpose",
+            [images],
+            {"perm": [0, 3, 1, 2]},
+            outputs=[first],
+            name=first.name,
+        )
+        images.shape = ir.Shape(sizes)
+        graph.insert_before(graph[0], transpose)
+    for index, output in enumerate(signature.outputs):
+        value = graph.outputs[index]
+        if value in graph.outputs[:index] or value.is_graph_input():
+            identity = ir.node("Identity", [value], name=output.name)
+            graph.append(identity)
+            (value,) = identity.outputs
+            graph.outputs[index] = value
+        value.name = output.name
+        value.type, shape = outputs[index]
+        names = ("batch", f"{output.name}_height", f"{output.name}_width", "channels")
         axes = [
             size if isinstance(size, int) else name
-            for size, name in zip(shape, (*names, "channels"), strict=False)
+            for size, name in zip(shape, names, strict=False)
         ]
-        axes[0] = signature.shape[0] or "batch"
-        kind = value.type.tensor_type.elem_type
-        found.append(helper.make_tensor_value_info(output.name, kind, axes))
-    return found
+        value.shape = ir.Shape([signature.shape[0] or "batch", *axes[1:]])
+
+
+def _checked(model: "ir.Model", opset: int) -> "ir.Model":
+    """The model in an opset, as onnx's full check accepts it; weights are not copied.
+
+    Raises:
+        InputError: the conversion or the check fails.
+    """
+    import onnx
+
+    import keras_resnet
+
+    try:
+        if opset != model.opset_imports[""]:
+            model = _in_opset(model, opset)
+        onnx.checker.check_model(weights_as_inputs(model), full_check=True)
+    except (
+        onnx.checker.ValidationError,
+        onnx.shape_inference.InferenceError,
+        onnx.version_converter.ConvertError,
+    ) as error:
+        raise InputError(
+            f"model {model.graph.name!r} has no valid ONNX form: {error}"
+        ) from error
+    identifiers = [onnx.helper.make_opsetid("", opset)]
+    model.ir_version = onnx.helper.find_min_ir_version_for(identifiers)
+    model.producer_name = "keras_resnet"
+    model.producer_version = keras_resnet.__version__
+    return model
+
+
+def _in_opset(model: "ir.Model", opset: int) -> "ir.Model":
+    import onnx
+    import onnx_ir as ir
+
+    proto = onnx.version_converter.convert_version(weights_as_inputs(model), opset)
+    converted = ir.from_proto(proto)
+    values = model.graph.initializers.values()
+    tensors = {str(v.name): v.const_value for v in values if v.const_value is not None}
+    attach_weights(converted, tensors)
+    return converted

@@ -20,20 +20,32 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 from onnx import TensorProto
+from onnx.helper import make_opsetid, make_tensor_value_info
+from onnx.inliner import inline_local_functions
 
-from export.graph.files import without_weights
-from export.graph.outline import SMALL, outline_of, shapes_of
+from export.graph.files import MAX_SHAPE_ELEMENTS, without_weights
+from keras_resnet.common.errors import InputError
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 # Operators that multiply and add: where the weights (or the second matrix) enter.
-CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "FusedConv": 1, "QLinearConv": 3}
-CONVOLUTIONS |= {"ConvTranspose": 1}
-PRODUCTS = {"MatMul": 1, "MatMulInteger": 1, "Gemm": 1, "FusedMatMul": 1}
-PRODUCTS |= {"QLinearMatMul": 3, "QGemm": 3}
+CONVOLUTIONS = {
+    "Conv": 1,
+    "ConvInteger": 1,
+    "ConvTranspose": 1,
+    "FusedConv": 1,
+    "QLinearConv": 3,
+}
+PRODUCTS = {
+    "FusedMatMul": 1,
+    "Gemm": 1,
+    "MatMul": 1,
+    "MatMulInteger": 1,
+    "QGemm": 3,
+    "QLinearMatMul": 3,
+}
 INTEGER = {"ConvInteger", "QLinearConv", "MatMulInteger", "QLinearMatMul", "QGemm"}
-QUANTISATION = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
 NO_WEIGHTS = {"Resize", "Upsample", "Pad", "Clip"}  # their constants are settings
 SAME_VALUES = {"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Cast"}
 FLOATS = {
@@ -46,6 +58,19 @@ BYTES = {TensorProto.INT8, TensorProto.UINT8}
 STANDARD = ("", "ai.onnx")
 NORM = "BatchNormalization"
 SCALES = ("Mul", "Add", "Sub", "Div")
+MAX_VALUES_BESIDE = 2**38  # of a tensor in a file of its own
+# onnxruntime's own operators: whose shapes they have, and which inputs that one takes.
+ALIKE = {
+    "FusedConv": ("Conv", slice(0, 3)),
+    "QLinearAdd": ("Add", slice(0, 4, 3)),
+    "QLinearMul": ("Mul", slice(0, 4, 3)),
+    "QLinearSigmoid": ("Sigmoid", slice(1)),
+    "QLinearAveragePool": ("AveragePool", slice(1)),
+    "QLinearGlobalAveragePool": ("GlobalAveragePool", slice(1)),
+    "QLinearConcat": ("Concat", slice(2, None, 3)),
+}
+
+_Shape = tuple[int | None, ...] | None  # None for an axis, or all axes, not known
 
 
 @dataclass(frozen=True)
@@ -83,13 +108,13 @@ def count(
     """
     # Small constants may be shapes, which the inference of the others needs.
     is_proto = isinstance(model, onnx.ModelProto)
-    proto = model if is_proto else without_weights(model, keep=SMALL)
-    outline = outline_of(proto, size)
+    proto = model if is_proto else without_weights(model, keep=MAX_SHAPE_ELEMENTS)
+    outline = _outline_of(proto, size)
     graph = outline.graph
     constants = _constants(proto)
     nodes = Counter(node.op_type for node in _nodes(graph))
     weights = _weights(graph, constants)
-    known = shapes_of(outline) | {name: one.shape for name, one in constants.items()}
+    known = _shapes_of(outline) | {name: one.shape for name, one in constants.items()}
     entering = known.get(graph.input[0].name) if graph.input else None
     images = entering[0] or 1 if entering and len(entering) == 4 else 1
     # A first axis whose size is lost on the way, in a Reshape to -1, is the batch.
@@ -236,3 +261,101 @@ def _foreign(proto: onnx.ModelProto, graph: onnx.GraphProto) -> list[str]:
         if domain or not onnx.defs.has(node.op_type, domain):
             names.add(f"{domain}.{node.op_type}".lstrip("."))
     return sorted(names)
+
+
+def _outline_of(
+    proto: onnx.ModelProto, size: tuple[int, int] | None
+) -> onnx.ModelProto:
+    """The model without large weights, its inputs' sizes settled, functions inlined.
+
+    Raises:
+        InputError: a weight's dimensions are not those of its data.
+    """
+    outline = onnx.ModelProto()
+    outline.ir_version = proto.ir_version
+    outline.opset_import.extend(proto.opset_import)
+    outline.functions.extend(proto.functions)
+    graph, source = outline.graph, proto.graph
+    graph.name = source.name
+    graph.node.extend(source.node)
+    graph.output.extend(source.output)
+    held = {one.name for one in source.initializer}
+    graph.input.extend(one for one in source.input if one.name not in held)
+    for value in graph.input:
+        _settle(value.type.tensor_type, size)
+    for one in source.initializer:
+        _refuse_damaged(one)
+        if (
+            prod(one.dims) <= MAX_SHAPE_ELEMENTS
+            and one.data_location != TensorProto.EXTERNAL
+        ):
+            graph.initializer.append(one)
+            continue
+        # A long vector of whole numbers may be taken for a shape of as many axes.
+        vector = one.data_type == TensorProto.INT64 and len(one.dims) == 1
+        dims = None if vector else one.dims
+        graph.input.append(make_tensor_value_info(one.name, one.data_type, dims))
+    if not outline.functions:
+        return outline
+    return inline_local_functions(outline)
+
+
+def _refuse_damaged(one: TensorProto) -> None:
+    """Refuses a tensor of other dimensions than its data: the inference may hang."""
+    fields = (
+        one.int32_data,
+        one.int64_data,
+        one.uint64_data,
+        one.string_data,
+        one.float_data,
+        one.double_data,
+    )
+    values = 8 * max(len(one.raw_data), *map(len, fields))  # of one bit or more each
+    if one.data_location == TensorProto.EXTERNAL:
+        values = MAX_VALUES_BESIDE
+    if min(one.dims, default=0) < 0 or prod(one.dims) > values:
+        shown = f"{list(one.dims)[:8]}, of more values than it holds"
+        raise InputError(f"the graph's tensor {one.name!r} is {shown}.")
+
+
+def _settle(kind: onnx.TypeProto.Tensor, size: tuple[int, int] | None) -> None:
+    """Gives the open axes of an input of images their sizes: batch, height, width."""
+    axes = kind.shape.dim
+    if len(axes) != 4:
+        return
+    if not axes[0].dim_value:
+        axes[0].dim_value = 1
+    free = [axis for axis in axes[1:] if not axis.dim_value]
+    if size is not None and len(free) == 2:
+        free[0].dim_value, free[1].dim_value = size
+
+
+def _shapes_of(outline: onnx.ModelProto) -> dict[str, _Shape]:
+    """Shapes of the tensors by name, as far as they can be inferred.
+
+    Raises:
+        InputError: they contradict each other.
+    """
+    alike = onnx.ModelProto()
+    alike.CopyFrom(outline)
+    imported = {one.domain for one in alike.opset_import}
+    strange = {node.domain for node in alike.graph.node} - imported
+    alike.opset_import.extend(make_opsetid(domain, 1) for domain in strange)
+    for node in alike.graph.node:
+        if node.domain == "com.microsoft" and node.op_type in ALIKE:
+            node.op_type, taken = ALIKE[node.op_type]
+            node.domain, node.input[:] = "", node.input[taken]
+    try:
+        graph = onnx.shape_inference.infer_shapes(alike, data_prop=True).graph
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        raise InputError(f"the graph's shapes cannot be inferred: {error}") from error
+    values = (*graph.input, *graph.value_info, *graph.output)
+    return {value.name: _shape(value) for value in values}
+
+
+def _shape(value: onnx.ValueInfoProto) -> _Shape:
+    kind = value.type.tensor_type
+    if not kind.HasField("shape"):
+        return None
+    axes = kind.shape.dim
+    return tuple(a.dim_value if a.HasField("dim_value") else None for a in axes)

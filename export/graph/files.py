@@ -1,15 +1,16 @@
-"""ONNX models on the disk: written with what is to be known of them, read with care."""
+"""Writes ONNX models, and gives the messages that onnx's own tools read of them.
+
+weights = save(model, {"architecture": "resnet50"}, Path("resnet50.onnx"))
+"""
 
 import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
-from math import prod
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_resnet.common.errors import InputError
+from export.runtime.metadata import KEY
 
 if TYPE_CHECKING:
     import onnx
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 # Protocol buffers end at 2 GiB; the graph and the metadata take some of it.
 LARGEST = 2**31 - 2**26  # bytes of weights in the file itself
 PAGE = 4096  # bytes; weights that begin with a page can be mapped into memory
+MAX_SHAPE_ELEMENTS = 1024  # a larger constant holds no shape
 SMALL = 1024  # bytes; smaller tensors stay in the file
 
 
@@ -45,7 +47,7 @@ def save(
     """
     import onnx_ir as ir
 
-    model.metadata_props["keras_resnet"] = json.dumps(metadata)
+    model.metadata_props[KEY] = json.dumps(metadata)
     tensors = weights_of(model)
     if not external_data and sum(one.nbytes for one in tensors) < size_threshold:
         _write(model, path)
@@ -91,17 +93,59 @@ def without_weights(model: "ir.Model", keep: int = 0) -> "onnx.ModelProto":
     import onnx_ir as ir
 
     values = model.graph.initializers.values()
-    tensors = {value: value.const_value for value in values if value.const_value}
+    tensors = {
+        value: value.const_value for value in values if value.const_value is not None
+    }
     try:
         for value, tensor in tensors.items():
             if tensor.size > keep:
+                shape = ir.Shape(tensor.shape.numpy())
                 value.const_value = ir.ExternalTensor(
-                    "nowhere", None, None, tensor.dtype, shape=tensor.shape, name=""
+                    "nowhere", None, None, tensor.dtype, shape=shape, name=""
                 )
         return ir.to_proto(model)
     finally:
         for value, tensor in tensors.items():
             value.const_value = tensor
+
+
+def weights_as_inputs(model: "ir.Model") -> "onnx.ModelProto":
+    """The model as a message whose large weights are inputs of their types and shapes.
+
+    onnx's checker, shape inference and version converter read such a message as fast
+    as that of a model without weights.
+    """
+    from onnx import TensorProto, helper
+
+    proto = without_weights(model, keep=MAX_SHAPE_ELEMENTS)
+    proto.graph.ClearField("value_info")
+    for tensor in list(proto.graph.initializer):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            proto.graph.initializer.remove(tensor)
+            proto.graph.input.append(
+                helper.make_tensor_value_info(
+                    tensor.name, tensor.data_type, tensor.dims
+                )
+            )
+    return proto
+
+
+def attach_weights(model: "ir.Model", tensors: "dict[str, ir.TensorProtocol]") -> None:
+    """Puts initializers in place of all inputs but the first."""
+    import onnx_ir as ir
+
+    graph = model.graph
+    for entry in graph.inputs[1:]:
+        # A new value, since the list of inputs goes on holding what is removed from it.
+        weight = ir.Value(
+            name=entry.name,
+            shape=entry.shape,
+            type=entry.type,
+            const_value=tensors[str(entry.name)],
+        )
+        graph.inputs.remove(entry)
+        entry.replace_all_uses_with(weight)
+        graph.register_initializer(weight)
 
 
 def _write(model: "ir.Model", path: Path) -> None:
@@ -143,88 +187,3 @@ def _varint(number: int) -> bytes:
         groups.append(number & 127 | 128)
         number >>= 7
     return bytes([*groups, number])
-
-
-def _size(tensor: "onnx.TensorProto") -> int:
-    from onnx import helper
-
-    return (
-        prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-    )
-
-
-def load(path: str | os.PathLike, weights: bool = True) -> "onnx.ModelProto":
-    """Reads a model, and its weights from beside it.
-
-    Args:
-        path: of the file.
-        weights: read those that stand beside it as well; they are checked to be there
-            in any case.
-
-    Raises:
-        InputError: there is no such file, it is damaged or no ONNX model, or weights
-            beside it are missing, too few, or elsewhere than in its folder.
-    """
-    import onnx
-    from google.protobuf.message import DecodeError
-    from onnx.external_data_helper import load_external_data_for_tensor
-
-    path = Path(path)
-    try:
-        proto = onnx.ModelProto.FromString(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}.") from error
-    except DecodeError as error:
-        raise InputError(
-            f"{path} cannot be read as ONNX: it is damaged, or another kind of file."
-        ) from error
-    if not (proto.graph.node and proto.graph.output and proto.opset_import):
-        raise InputError(
-            f"{path} cannot be read as ONNX: it has no graph, or not the whole of it."
-        )
-    for tensor in tensors(proto.graph):
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            _check_beside(tensor, path)
-            if weights:
-                load_external_data_for_tensor(tensor, str(path.parent))
-                tensor.data_location = onnx.TensorProto.DEFAULT
-                tensor.ClearField("external_data")
-    return proto
-
-
-def tensors(graph: "onnx.GraphProto") -> Iterator["onnx.TensorProto"]:
-    """All that a graph holds: weights, and what stands in its nodes."""
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-            for inner in (attribute.g, *attribute.graphs):
-                yield from tensors(inner)
-
-
-def _check_beside(tensor: "onnx.TensorProto", path: Path) -> None:
-    """Refuses weights that cannot be read from a file in the model's own folder."""
-    place = {one.key: one.value for one in tensor.external_data}
-    location = place.get("location", "")
-    name = f"{path}: the weights of {tensor.name!r}"
-    plain = PurePosixPath(location).parts == PureWindowsPath(location).parts
-    plain = plain and location.isprintable()
-    if not location or not plain or ".." in PurePosixPath(location).parts:
-        raise InputError(
-            f"{name} are said to be in {location!r}: a file in the model's own folder "
-            "is needed."
-        )
-    beside = path.parent / location
-    if not beside.resolve().is_relative_to(path.parent.resolve()):
-        raise InputError(f"{name} are in {location}, a link that leaves its folder.")
-    if not beside.is_file():
-        raise InputError(f"{name} are missing: there is no {beside}.")
-    try:
-        start, length = int(place.get("offset", 0)), int(place.get("length", 0))
-        length = length or _size(tensor)
-    except (KeyError, ValueError):  # a number or a type that is none
-        start = length = -1
-    if min(start, length) < 0 or start + length > beside.stat().st_size:
-        raise InputError(f"{name} are not all in {beside}: it is damaged or another's.")

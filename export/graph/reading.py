@@ -1,9 +1,14 @@
-"""What an ONNX file of any origin says, as data: nothing of it runs or is followed."""
+"""What an ONNX file of unknown origin says, as data.
 
-from pathlib import Path
+Nothing of it runs, no path in it is followed out of its folder, and damage is one line.
+"""
+
+import os
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
-from export.graph.files import load, tensors
 from export.runtime.metadata import KEY, parse_metadata
 from keras_resnet.common.errors import InputError
 
@@ -12,26 +17,96 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 
-def read(path: Path) -> "onnx.ModelProto":
-    """The model of an ONNX file, without the weights beside it.
+def read(path: str | os.PathLike, weights: bool = False) -> "onnx.ModelProto":
+    """The model of an ONNX file.
+
+    Args:
+        path: of the file.
+        weights: read those that stand beside it as well; they are checked to be there
+            in any case.
 
     Raises:
-        InputError: as of `export.graph.files.load`; or its texts are damaged.
+        InputError: there is no such file, it is damaged or no ONNX model, or weights
+            beside it are missing, too few, or elsewhere than in its folder.
     """
-    proto = load(path, weights=False)
-    if _damaged_text(proto):
+    import onnx
+    from google.protobuf.message import DecodeError
+    from onnx.external_data_helper import load_external_data_for_tensor
+
+    path = Path(path)
+    try:
+        proto = onnx.ModelProto.FromString(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}.") from error
+    except DecodeError as error:
+        raise InputError(
+            f"{path} cannot be read as ONNX: it is damaged, or another kind of file."
+        ) from error
+    if not (proto.graph.node and proto.graph.output and proto.opset_import):
+        raise InputError(
+            f"{path} cannot be read as ONNX: it has no graph, or not the whole of it."
+        )
+    if _has_damaged_text(proto):
         raise InputError(f"{path} cannot be read as ONNX: its text is damaged.")
+    for tensor in _tensors(proto.graph):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            _check_beside(tensor, path)
+            if weights:
+                load_external_data_for_tensor(tensor, str(path.parent))
+                tensor.data_location = onnx.TensorProto.DEFAULT
+                tensor.ClearField("external_data")
     return proto
 
 
-def _damaged_text(message: "Message") -> bool:
+def _tensors(graph: "onnx.GraphProto") -> Iterator["onnx.TensorProto"]:
+    """All that a graph holds: weights, and what stands in its nodes."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)
+
+
+def _check_beside(tensor: "onnx.TensorProto", path: Path) -> None:
+    """Refuses weights that cannot be read from a file in the model's own folder."""
+    from onnx import helper
+
+    place = {entry.key: entry.value for entry in tensor.external_data}
+    location = place.get("location", "")
+    name = f"{path}: the weights of {tensor.name!r}"
+    plain = PurePosixPath(location).parts == PureWindowsPath(location).parts
+    plain = plain and location.isprintable()
+    if not location or not plain or ".." in PurePosixPath(location).parts:
+        raise InputError(
+            f"{name} are said to be in {location!r}: a file in the model's own folder "
+            "is needed."
+        )
+    beside = path.parent / location
+    if not beside.resolve().is_relative_to(path.parent.resolve()):
+        raise InputError(f"{name} are in {location}, a link that leaves its folder.")
+    if not beside.is_file():
+        raise InputError(f"{name} are missing: there is no {beside}.")
+    try:
+        start, length = int(place.get("offset", 0)), int(place.get("length", 0))
+        dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+        length = length or prod(tensor.dims) * dtype.itemsize
+    except (KeyError, ValueError):  # a number or a type that is none
+        start = length = -1
+    if min(start, length) < 0 or start + length > beside.stat().st_size:
+        raise InputError(f"{name} are not all in {beside}: it is damaged or another's.")
+
+
+def _has_damaged_text(message: "Message") -> bool:
     """Whether a text is not UTF-8: protobuf leaves it as bytes."""
     for field, value in message.ListFields():
         values = value if field.is_repeated else [value]
         if field.type == field.TYPE_STRING:
-            if any(isinstance(one, bytes) for one in values):
+            if any(isinstance(text, bytes) for text in values):
                 return True
-        elif field.type == field.TYPE_MESSAGE and any(map(_damaged_text, values)):
+        elif field.type == field.TYPE_MESSAGE and any(map(_has_damaged_text, values)):
             return True
     return False
 
@@ -42,7 +117,7 @@ def read_metadata(proto: "onnx.ModelProto", path: Path) -> dict[str, Any]:
     Raises:
         InputError: it is not a JSON object.
     """
-    written = {one.key: one.value for one in proto.metadata_props}
+    written = {entry.key: entry.value for entry in proto.metadata_props}
     return parse_metadata(path, written.get(KEY, "{}"))
 
 
@@ -54,7 +129,7 @@ def beside(proto: "onnx.ModelProto") -> list[str]:
     return sorted(
         {
             entry.value
-            for tensor in tensors(proto.graph)
+            for tensor in _tensors(proto.graph)
             for entry in tensor.external_data
             if entry.key == "location"
         }
@@ -62,9 +137,9 @@ def beside(proto: "onnx.ModelProto") -> list[str]:
 
 
 def inputs(proto: "onnx.ModelProto") -> list["onnx.ValueInfoProto"]:
-    """What a model is given; old files count their weights among the inputs."""
-    held = {one.name for one in proto.graph.initializer}
-    return [one for one in proto.graph.input if one.name not in held]
+    """The inputs without weights; old files count their weights among the inputs."""
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    return [entry for entry in proto.graph.input if entry.name not in weights]
 
 
 def tensor(value: "onnx.ValueInfoProto") -> dict[str, Any]:

@@ -1,19 +1,19 @@
-"""A serving function as tf2onnx's graph, its weights left outside."""
+"""A serving function as tf2onnx's graph, its weights put in afterwards."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 import tensorflow as tf
 from tf2onnx.tfonnx import process_tf_graph
+
+from export.graph.files import attach_weights
 
 if TYPE_CHECKING:
     from export.model.signature import Signature
 
 
-def trace(
-    signature: "Signature", opset: int
-) -> tuple[onnx.GraphProto, dict[str, np.ndarray]]:
+def trace(signature: "Signature", opset: int) -> ir.Model:
     """Operators for images (batch, channels, height, width).
 
     Args:
@@ -21,12 +21,13 @@ def trace(
         opset: from 13 to 17.
 
     Returns:
-        (graph, arrays): the graph's first input are the images, its further ones are
-        the weights, named as the arrays; its outputs are in the signature's order.
+        A model whose one input are the images and whose outputs are in the
+        signature's order. Its initializers hold the weights as TensorFlow gives them:
+        nothing is computed of them yet.
     """
     function = _concrete(signature)
-    tensors = [function.structured_outputs[one.name] for one in signature.outputs]
-    inputs = [one.name for one in function.inputs]
+    outputs = [function.structured_outputs[o.name].name for o in signature.outputs]
+    inputs = [tensor.name for tensor in function.inputs]
     graph = tf.Graph()
     with graph.as_default(), tf.device("CPU"):
         tf.import_graph_def(function.graph.as_graph_def(), name="")
@@ -34,16 +35,21 @@ def trace(
             graph,
             opset=opset,
             input_names=inputs[:1],  # its work grows by their number squared
-            output_names=[one.name for one in tensors],
+            output_names=outputs,
             inputs_as_nchw=inputs[:1],
             continue_on_error=True,
             custom_op_handlers={"Erfc": (_erfc, [])},
         )
+    model = ir.from_proto(converted.make_model("converted by tf2onnx"))
+    model.graph.name = signature.model.name
+    model.doc_string = None
+    model.opset_imports.pop("ai.onnx.ml", None)  # tf2onnx names it in any case
     # A layer's own tensors, such as Normalization's mean, are inputs as well.
     captured = [value for value, _ in function.graph.captures]
-    values = [*signature.model.weights, *captured]
-    arrays = {n: v.numpy() for n, v in zip(inputs[1:], values, strict=True)}
-    return converted.make_model("graph").graph, arrays
+    variables = [*signature.model.weights, *captured]
+    weights = dict(zip(inputs[1:], variables, strict=True))
+    attach_weights(model, {n: ir.Tensor(v.numpy(), name=n) for n, v in weights.items()})
+    return model
 
 
 def _erfc(graph, node, name: str, args: list):
