@@ -149,39 +149,44 @@ def attach_weights(model: "ir.Model", tensors: "dict[str, ir.TensorProtocol]") -
 
 
 def _write(model: "ir.Model", path: Path) -> None:
-    """What protobuf's `SerializeToString` gives, written tensor by tensor.
+    """The bytes of protobuf's `SerializeToString`, written tensor by tensor.
 
-    The message and its bytes would be two more copies of all weights in memory, and
+    A message and its bytes would be two more copies of all weights in memory, and
     neither protobuf nor onnx_ir writes a message piece by piece.
     """
-    import onnx_ir as ir
-    from onnx import GraphProto, ModelProto
+    from onnx import GraphProto, ModelProto, TensorProto
 
-    rest = without_weights(model)
-    graph = GraphProto.FromString(rest.graph.SerializeToString())
-    rest.ClearField("graph")
-    graph.ClearField("initializer")
-    graph.ClearField("value_info")  # types of tensors inside, which nobody reads
-    parts = graph.SerializeToString()
-    tensors = weights_of(model)
-    key = _field(GraphProto.INITIALIZER_FIELD_NUMBER)
-    sizes = [ir.to_proto(one).ByteSize() for one in tensors]
-    length = len(parts) + sum(len(key + _varint(size)) + size for size in sizes)
+    proto = without_weights(model)
+    lengths, heads = [], []
+    for tensor, entry in zip(weights_of(model), proto.graph.initializer, strict=True):
+        head = TensorProto(
+            name=entry.name, data_type=entry.data_type, dims=entry.dims
+        ).SerializeToString()
+        head += _prefix(TensorProto.RAW_DATA_FIELD_NUMBER, tensor.nbytes)
+        length = len(head) + tensor.nbytes
+        head = _prefix(GraphProto.INITIALIZER_FIELD_NUMBER, length) + head
+        heads.append(head)
+        lengths.append(len(head) + tensor.nbytes)
+    proto.graph.ClearField("initializer")
+    proto.graph.ClearField("value_info")
+    graph = proto.graph.SerializeToString()
+    proto.ClearField("graph")
     with path.open("wb") as file:
-        file.write(rest.SerializeToString())
-        file.write(_field(ModelProto.GRAPH_FIELD_NUMBER) + _varint(length) + parts)
-        for tensor, size in zip(tensors, sizes, strict=True):
-            file.write(key + _varint(size))
-            file.write(ir.to_proto(tensor).SerializeToString())
+        file.write(proto.SerializeToString())
+        file.write(_prefix(ModelProto.GRAPH_FIELD_NUMBER, len(graph) + sum(lengths)))
+        file.write(graph)
+        for tensor, head in zip(weights_of(model), heads, strict=True):
+            file.write(head)
+            file.write(tensor.tobytes())
 
 
-def _field(number: int) -> bytes:
-    """The tag of a field that holds bytes (wire type 2 of protocol buffers)."""
-    return _varint(number << 3 | 2)
+def _prefix(field: int, length: int) -> bytes:
+    """What stands before a field that holds bytes: its tag and its length."""
+    return _varint(field << 3 | 2) + _varint(length)
 
 
 def _varint(number: int) -> bytes:
-    """Seven bits a byte, the lowest first, as protocol buffers write lengths."""
+    """Seven bits a byte, the lowest first, as protocol buffers write numbers."""
     groups = []
     while number > 127:
         groups.append(number & 127 | 128)

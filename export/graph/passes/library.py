@@ -39,12 +39,15 @@ def infer_shapes(model: ir.Model) -> None:
     graph = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
     values = {value.name: value for node in model.graph for value in node.outputs}
     for info in (*graph.value_info, *graph.output):
-        if info.type.tensor_type.HasField("shape") and info.name in values:
-            values[info.name].shape = ir.Shape(
+        tensor = info.type.tensor_type
+        if tensor.HasField("shape") and info.name in values:
+            value = values[info.name]
+            value.type = ir.TensorType(ir.DataType(tensor.elem_type))
+            value.shape = ir.Shape(
                 axis.dim_value
                 if axis.HasField("dim_value")
                 else axis.dim_param or f"{info.name}:{index}"
-                for index, axis in enumerate(info.type.tensor_type.shape.dim)
+                for index, axis in enumerate(tensor.shape.dim)
             )
 
 
