@@ -26,13 +26,13 @@ from export.graph.reading import (
     recorded_size,
     tensor,
 )
-from export.runtime.metadata import KEY, parse_metadata
+from export.runtime.metadata import METADATA_KEY, parse_metadata
 from keras_resnet.common.command import parse, run
-from keras_resnet.common.errors import InputError
+from keras_resnet.common.errors import InputError, printable
 
-MOST_ITEMS = 6  # shown of a list
-MOST_CHARACTERS = 120  # shown of a text
-MOST_DEPTH = 2  # of lists and objects inside each other
+MAX_ITEMS = 6  # shown of a list
+MAX_CHARACTERS = 120  # shown of a text
+MAX_DEPTH = 2  # of lists and objects inside each other
 
 
 def inspect(
@@ -55,7 +55,7 @@ def inspect(
             it; `input_size` does not fit.
     """
     path = Path(path)
-    for record in (path / f"{KEY}.json", path.with_name(f"{path.name}.json")):
+    for record in (path / f"{METADATA_KEY}.json", path.with_name(f"{path.name}.json")):
         if record.is_file() and path.suffix != ".onnx":
             if input_size:
                 raise InputError(f"input_size is for ONNX files; {path} is none.")
@@ -64,8 +64,8 @@ def inspect(
 
     proto = read(path)
     metadata = read_metadata(proto, path)
-    entering = inputs(proto)
-    is_open = any(tensor(one)["shape"][1:].count(None) == 2 for one in entering)
+    entries = inputs(proto)
+    is_open = any(tensor(entry)["shape"][1:].count(None) == 2 for entry in entries)
     if input_size and not is_open:
         raise InputError(f"input_size: the size of {path}'s images is not open.")
     if input_size and min(input_size) < 1:
@@ -76,25 +76,25 @@ def inspect(
         "metadata": metadata,
         "graph": {
             "producer": f"{proto.producer_name} {proto.producer_version}".strip(),
-            "opsets": {one.domain: one.version for one in proto.opset_import},
+            "opsets": {opset.domain: opset.version for opset in proto.opset_import},
             "ir_version": proto.ir_version,
-            "inputs": [tensor(one) for one in entering],
-            "outputs": [tensor(one) for one in proto.graph.output],
+            "inputs": [tensor(entry) for entry in entries],
+            "outputs": [tensor(output) for output in proto.graph.output],
             "counted_at": size,
             **count(proto, size),
         },
     }
 
 
-def report(path: str | os.PathLike, found: dict[str, Any]) -> str:
-    """What `inspect` found, as lines for people."""
-    lines = [f"{path}: {found['bytes'] / 1e6:,.2f} MB"]
-    told = found["metadata"] or {"metadata": "none"}
+def report(path: str | os.PathLike, content: dict[str, Any]) -> str:
+    """What `inspect` returned, as lines for people."""
+    lines = [f"{path}: {content['bytes'] / 1e6:,.2f} MB"]
+    metadata = content["metadata"] or {"metadata": "none"}
     lines += [
         "what it says of itself:",
-        *_rows((k, _words(v)) for k, v in told.items()),
+        *_rows((k, _words(v)) for k, v in metadata.items()),
     ]
-    if graph := found.get("graph"):
+    if graph := content.get("graph"):
         lines += ["what its graph says:", *_rows(_graph_rows(graph))]
     return "\n".join(lines)
 
@@ -102,18 +102,18 @@ def report(path: str | os.PathLike, found: dict[str, Any]) -> str:
 def _graph_rows(graph: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "producer", _words(graph["producer"])
     opsets = graph["opsets"].items()
-    yield "opset", ", ".join(f"{_printable(k)} {v}".strip() for k, v in opsets)
+    yield "opset", ", ".join(f"{_short(k)} {v}".strip() for k, v in opsets)
     for key in ("inputs", "outputs"):
         yield key, "; ".join(map(_tensor_words, graph[key]))
     nodes = graph["nodes"]
     counted = ", ".join(f"{name} {number}" for name, number in nodes.items())
-    yield "nodes", f"{sum(nodes.values())}: {_printable(counted, 2000)}"
+    yield "nodes", f"{sum(nodes.values())}: {_short(counted, 2000)}"
     yield "foreign operators", _words(graph["foreign"]) or "none"
     yield "transposes", str(nodes.get("Transpose", 0))
     left, foldable = graph["batch_norm"], graph["foldable"]
     yield (
         "batch norm",
-        f"{left} left, {foldable} right behind a convolution that could take it in"
+        f"{left} left, {foldable} right after a convolution that could take it in"
         if left or foldable
         else "folded",
     )
@@ -130,40 +130,35 @@ def _graph_rows(graph: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "in 8 bits", ", ".join(shares) or "nothing"
 
 
-def _tensor_words(one: dict[str, Any]) -> str:
-    shape = ", ".join(str(side or "any") for side in one["shape"])
-    return f"{_printable(one['name'])}, {one['dtype']} ({shape})"
+def _tensor_words(tensor: dict[str, Any]) -> str:
+    shape = ", ".join(str(side or "any") for side in tensor["shape"])
+    return f"{_short(tensor['name'])}, {tensor['dtype']} ({shape})"
 
 
 def _rows(pairs: Iterable[tuple[str, str]]) -> list[str]:
-    return [f"  {_printable(str(key)):<18} {text}" for key, text in pairs]
+    return [f"  {_short(str(key)):<18} {text}" for key, text in pairs]
 
 
 def _words(value: Any, depth: int = 0) -> str:
     """A value of any kind; lists, texts and what lies deep are cut short."""
-    if isinstance(value, dict | list) and depth == MOST_DEPTH:
+    if isinstance(value, dict | list) and depth == MAX_DEPTH:
         return "..."
     if isinstance(value, dict):
-        pairs = list(value.items())[: 2 * MOST_ITEMS]
-        return ", ".join(
-            f"{_printable(str(k))}: {_words(v, depth + 1)}" for k, v in pairs
-        )
+        pairs = list(value.items())[: 2 * MAX_ITEMS]
+        return ", ".join(f"{_short(str(k))}: {_words(v, depth + 1)}" for k, v in pairs)
     if isinstance(value, list):
-        shown = value[:MOST_ITEMS]
-        items = ["any" if one is None else _words(one, depth + 1) for one in shown]
-        text = ("; " if any(isinstance(one, dict) for one in shown) else ", ").join(
-            items
-        )
-        return text + f", ... ({len(value)})" * (len(value) > MOST_ITEMS)
+        shown = value[:MAX_ITEMS]
+        items = ["any" if i is None else _words(i, depth + 1) for i in shown]
+        separator = "; " if any(isinstance(item, dict) for item in shown) else ", "
+        text = separator.join(items)
+        return text + f", ... ({len(value)})" * (len(value) > MAX_ITEMS)
     if isinstance(value, float):
         return f"{value:.4g}"
-    return _printable("none" if value is None else str(value))
+    return _short("none" if value is None else str(value))
 
 
-def _printable(text: str, most: int = MOST_CHARACTERS) -> str:
-    """On one line, without what would steer a terminal, and not too long."""
-    cut = text[:most] + "..." * (len(text) > most)
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in cut)
+def _short(text: str, longest: int = MAX_CHARACTERS) -> str:
+    return printable(text[: longest + 1], longest)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -177,7 +172,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _size(path: Path) -> int:
     """Bytes of a file, or of all in a folder."""
     files = path.rglob("*") if path.is_dir() else [path]
-    return sum(one.stat().st_size for one in files if one.is_file())
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,8 +189,8 @@ class InspectFlags:
 
 def main(args: Sequence[str] | None = None) -> None:
     flags = parse(InspectFlags, args, prog="python -m export.inspect")
-    found = inspect(flags.file, flags.input_size)
-    print(json.dumps(found, indent=2) if flags.json else report(flags.file, found))
+    content = inspect(flags.file, flags.input_size)
+    print(json.dumps(content, indent=2) if flags.json else report(flags.file, content))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from export.graph.convert import convert
 from export.graph.files import save
 from export.model.choices import INPUT_NAME
 from export.model.source import Source
-from export.runtime.metadata import KEY
+from export.runtime.metadata import METADATA_KEY
 from export.steps import step
 from keras_resnet.common.command import parse, run
 from keras_resnet.common.errors import InputError, MissingPackageError
@@ -92,7 +92,7 @@ class OpenVINO(Format):
     def write(self, path, metadata):
         import openvino
 
-        self.model.set_rt_info(json.dumps(metadata), [KEY])
+        self.model.set_rt_info(json.dumps(metadata), [METADATA_KEY])
         half = self.config.half_weights
         openvino.save_model(self.model, path, compress_to_fp16=half)
 

@@ -2,14 +2,15 @@
 
 Multiply-adds follow the papers on residual networks, as `keras_resnet.complexity`
 does: those of convolutions and matrix products, for one image, one for a product and
-its addition. Additions, activations, pooling, what normalisation a graph still has, and
+its addition. Additions, activations, pooling, what normalization a graph still has, and
 the resizing of images (an Einsum) are left out. A graph counts what is in it: a blur
 or an attention's small convolution, which the papers' tables leave out, is a
 convolution here.
 
 Parameters are the numbers that the operators get as constants, each once: kernels,
-biases, matrices. Scales and zero points of quantisation are none, nor are scalars and
-whole numbers such as shapes. Normalisation that was folded leaves a bias a channel.
+biases, matrices. Scales and zero points of quantization are none, nor are scalars and
+whole numbers such as shapes. Normalization that was folded leaves a bias for each
+channel.
 """
 
 from collections import Counter
@@ -100,8 +101,9 @@ def count(
         multiply_adds: for one image; None where the sizes inside stay unknown.
         multiply_adds_in_8_bits: how many of them take 8-bit weights and activations.
         batch_norm: BatchNormalization nodes.
-        foldable: BatchNormalization nodes, and multiplications and additions by one
-            constant a channel, right behind a convolution that could take them in.
+        foldable: BatchNormalization nodes, and multiplications and additions by a
+            constant for each channel, right after a convolution that could take them
+            in.
 
     Raises:
         InputError: its shapes contradict each other.
@@ -114,17 +116,17 @@ def count(
     constants = _constants(proto)
     nodes = Counter(node.op_type for node in _nodes(graph))
     weights = _weights(graph, constants)
-    known = _shapes_of(outline) | {name: one.shape for name, one in constants.items()}
-    entering = known.get(graph.input[0].name) if graph.input else None
-    images = entering[0] or 1 if entering and len(entering) == 4 else 1
+    known = _shapes_of(outline) | {n: c.shape for n, c in constants.items()}
+    shape = known.get(graph.input[0].name) if graph.input else None
+    images = shape[0] or 1 if shape and len(shape) == 4 else 1
     # A first axis whose size is lost on the way, in a Reshape to -1, is the batch.
     known = {n: s and (s[0] or images, *s[1:]) for n, s in known.items()}
     total, in_8_bits = _multiply_adds(graph, known)
     return {
         "nodes": dict(nodes.most_common()),
         "foreign": _foreign(proto, graph),
-        "parameters": sum(one.size for one in weights),
-        "parameters_in_8_bits": sum(o.size for o in weights if o.dtype in BYTES),
+        "parameters": sum(weight.size for weight in weights),
+        "parameters_in_8_bits": sum(w.size for w in weights if w.dtype in BYTES),
         "multiply_adds": None if total is None else total // images,
         "multiply_adds_in_8_bits": None if total is None else in_8_bits // images,
         "batch_norm": nodes[NORM],
@@ -133,18 +135,14 @@ def count(
 
 
 def _constants(proto: onnx.ModelProto) -> dict[str, _Constant]:
-    """Initializers, and what Constant nodes hold, by name."""
-    found = {
-        one.name: _Constant(tuple(one.dims), one.data_type)
-        for one in proto.graph.initializer
-    }
+    """Initializers, and the values of Constant nodes, by name."""
+    tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
     for node in proto.graph.node:
         if node.op_type == "Constant" and node.output:
-            for one in node.attribute:
-                if one.name == "value":
-                    held = _Constant(tuple(one.t.dims), one.t.data_type)
-                    found[node.output[0]] = held
-    return found
+            for attribute in node.attribute:
+                if attribute.name == "value":
+                    tensors[node.output[0]] = attribute.t
+    return {n: _Constant(tuple(t.dims), t.data_type) for n, t in tensors.items()}
 
 
 def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
@@ -157,22 +155,23 @@ def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
 
 def _weights(graph: onnx.GraphProto, constants: dict) -> list[_Constant]:
     """The constants that are parameters."""
-    names = {}
+    weights = {}
     for node in graph.node:
         if node.op_type in NO_WEIGHTS | {"QuantizeLinear"}:
             continue
-        taken = _tensors(node)
-        quantised = node.op_type in INTEGER | {"DequantizeLinear"}
-        for name in taken:
-            one = constants.get(name)
-            # of quantised operators the weights and the bias, which may be int32
-            if one and (quantised or (one.dtype in FLOATS and one.shape)):
-                names[name] = one
-    return list(names.values())
+        # The weights and the bias of a quantized operator may be of any integer type.
+        quantized = node.op_type in INTEGER | {"DequantizeLinear"}
+        for name in _tensors(node):
+            constant = constants.get(name)
+            if constant and (
+                quantized or (constant.dtype in FLOATS and constant.shape)
+            ):
+                weights[name] = constant
+    return list(weights.values())
 
 
 def _tensors(node: onnx.NodeProto) -> list[str]:
-    """A node's inputs, without scales and zero points of quantisation."""
+    """A node's inputs, without scales and zero points of quantization."""
     places = {
         "DequantizeLinear": (0,),
         "QLinearConv": (0, 3, 8),
@@ -190,7 +189,7 @@ def _tensors(node: onnx.NodeProto) -> list[str]:
 
 def _multiply_adds(graph: onnx.GraphProto, shapes: dict) -> tuple[int | None, int]:
     """All, None if a shape is unknown; and those in 8 bits."""
-    makers = {name: node for node in graph.node for name in node.output}
+    producers = {name: node for node in graph.node for name in node.output}
     total = in_8_bits = 0
     for node in graph.node:
         place = (CONVOLUTIONS | PRODUCTS).get(node.op_type)
@@ -201,31 +200,31 @@ def _multiply_adds(graph: onnx.GraphProto, shapes: dict) -> tuple[int | None, in
             return None, 0
         total += products
         pair = node.input[0], node.input[place]
-        if node.op_type in INTEGER or all(_dequantised(n, makers) for n in pair):
+        if node.op_type in INTEGER or all(_is_dequantized(n, producers) for n in pair):
             in_8_bits += products
     return total, in_8_bits
 
 
 def _products(node: onnx.NodeProto, weights: str, shapes: dict) -> int | None:
-    entering, kernel = shapes.get(node.input[0]), shapes.get(weights)
-    leaving = shapes.get(node.output[0])
+    before, kernel = shapes.get(node.input[0]), shapes.get(weights)
+    after = shapes.get(node.output[0])
     if node.op_type in CONVOLUTIONS:
-        positions = entering if node.op_type == "ConvTranspose" else leaving
+        positions = before if node.op_type == "ConvTranspose" else after
         factors = positions and kernel and (positions[0], *positions[2:], *kernel)
     else:
-        axis = -2 if _turned(node) else -1
-        factors = entering and leaving and (*leaving, entering[axis])
+        axis = -2 if _transposes_first(node) else -1
+        factors = before and after and (*after, before[axis])
     return prod(factors) if factors and None not in factors else None
 
 
-def _turned(node: onnx.NodeProto) -> bool:
-    return any(one.name == "transA" and one.i for one in node.attribute)
+def _transposes_first(node: onnx.NodeProto) -> bool:
+    return any(a.name == "transA" and a.i for a in node.attribute)
 
 
-def _dequantised(name: str, makers: dict) -> bool:
-    """Whether a tensor comes out of DequantizeLinear, if in another form."""
+def _is_dequantized(name: str, producers: dict) -> bool:
+    """Whether a tensor comes out of DequantizeLinear, perhaps in another form."""
     seen = set()
-    while (node := makers.get(name)) is not None and name not in seen:
+    while (node := producers.get(name)) is not None and name not in seen:
         seen.add(name)
         if node.op_type not in SAME_VALUES or not node.input:
             return node.op_type == "DequantizeLinear"
@@ -234,7 +233,7 @@ def _dequantised(name: str, makers: dict) -> bool:
 
 
 def _foldable(graph: onnx.GraphProto, constants: dict) -> int:
-    outputs = [one.name for one in graph.output]
+    outputs = [value.name for value in graph.output]
     uses = Counter(outputs + [name for node in graph.node for name in node.input])
     convolved = {
         node.output[0]: constants[node.input[1]].shape[0]
@@ -245,13 +244,13 @@ def _foldable(graph: onnx.GraphProto, constants: dict) -> int:
         and uses[node.output[0]] == 1
         and constants.get(node.input[1], _Constant((), 0)).shape
     }
-    found = 0
+    foldable = 0
     for node in graph.node:
         channels = [convolved[name] for name in node.input if name in convolved]
         sizes = [constants[name].size for name in node.input if name in constants]
         by_channel = node.op_type in SCALES and sizes in ([1], channels)
-        found += bool(channels and (node.op_type == NORM or by_channel))
-    return found
+        foldable += bool(channels and (node.op_type == NORM or by_channel))
+    return foldable
 
 
 def _foreign(proto: onnx.ModelProto, graph: onnx.GraphProto) -> list[str]:
@@ -279,43 +278,41 @@ def _outline_of(
     graph.name = source.name
     graph.node.extend(source.node)
     graph.output.extend(source.output)
-    held = {one.name for one in source.initializer}
-    graph.input.extend(one for one in source.input if one.name not in held)
+    weights = {tensor.name for tensor in source.initializer}
+    graph.input.extend(v for v in source.input if v.name not in weights)
     for value in graph.input:
         _settle(value.type.tensor_type, size)
-    for one in source.initializer:
-        _refuse_damaged(one)
-        if (
-            prod(one.dims) <= MAX_SHAPE_ELEMENTS
-            and one.data_location != TensorProto.EXTERNAL
-        ):
-            graph.initializer.append(one)
+    for tensor in source.initializer:
+        _refuse_damaged(tensor)
+        beside = tensor.data_location == TensorProto.EXTERNAL
+        if prod(tensor.dims) <= MAX_SHAPE_ELEMENTS and not beside:
+            graph.initializer.append(tensor)
             continue
         # A long vector of whole numbers may be taken for a shape of as many axes.
-        vector = one.data_type == TensorProto.INT64 and len(one.dims) == 1
-        dims = None if vector else one.dims
-        graph.input.append(make_tensor_value_info(one.name, one.data_type, dims))
+        vector = tensor.data_type == TensorProto.INT64 and len(tensor.dims) == 1
+        dims = None if vector else tensor.dims
+        graph.input.append(make_tensor_value_info(tensor.name, tensor.data_type, dims))
     if not outline.functions:
         return outline
     return inline_local_functions(outline)
 
 
-def _refuse_damaged(one: TensorProto) -> None:
+def _refuse_damaged(tensor: TensorProto) -> None:
     """Refuses a tensor of other dimensions than its data: the inference may hang."""
     fields = (
-        one.int32_data,
-        one.int64_data,
-        one.uint64_data,
-        one.string_data,
-        one.float_data,
-        one.double_data,
+        tensor.int32_data,
+        tensor.int64_data,
+        tensor.uint64_data,
+        tensor.string_data,
+        tensor.float_data,
+        tensor.double_data,
     )
-    values = 8 * max(len(one.raw_data), *map(len, fields))  # of one bit or more each
-    if one.data_location == TensorProto.EXTERNAL:
+    values = 8 * max(len(tensor.raw_data), *map(len, fields))  # of one bit or more each
+    if tensor.data_location == TensorProto.EXTERNAL:
         values = MAX_VALUES_BESIDE
-    if min(one.dims, default=0) < 0 or prod(one.dims) > values:
-        shown = f"{list(one.dims)[:8]}, of more values than it holds"
-        raise InputError(f"the graph's tensor {one.name!r} is {shown}.")
+    if min(tensor.dims, default=0) < 0 or prod(tensor.dims) > values:
+        shown = f"{list(tensor.dims)[:8]}, of more values than it holds"
+        raise InputError(f"the graph's tensor {tensor.name!r} is {shown}.")
 
 
 def _settle(kind: onnx.TypeProto.Tensor, size: tuple[int, int] | None) -> None:
@@ -338,7 +335,7 @@ def _shapes_of(outline: onnx.ModelProto) -> dict[str, _Shape]:
     """
     alike = onnx.ModelProto()
     alike.CopyFrom(outline)
-    imported = {one.domain for one in alike.opset_import}
+    imported = {opset.domain for opset in alike.opset_import}
     strange = {node.domain for node in alike.graph.node} - imported
     alike.opset_import.extend(make_opsetid(domain, 1) for domain in strange)
     for node in alike.graph.node:

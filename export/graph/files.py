@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.runtime.metadata import KEY
+from export.runtime.metadata import METADATA_KEY
 
 if TYPE_CHECKING:
     import onnx
@@ -47,9 +47,9 @@ def save(
     """
     import onnx_ir as ir
 
-    model.metadata_props[KEY] = json.dumps(metadata)
+    model.metadata_props[METADATA_KEY] = json.dumps(metadata)
     tensors = weights_of(model)
-    if not external_data and sum(one.nbytes for one in tensors) < size_threshold:
+    if not external_data and sum(tensor.nbytes for tensor in tensors) < size_threshold:
         _write(model, path)
         return None
     digest = hashlib.sha256()
@@ -72,13 +72,13 @@ def save(
 def weights_beside(path: Path) -> list[Path]:
     """Files of weights that `save` wrote beside a model of that name."""
     name = re.compile(re.escape(path.name) + r"\.[0-9a-f]{12}\.data")
-    return sorted(one for one in path.parent.iterdir() if name.fullmatch(one.name))
+    return sorted(file for file in path.parent.iterdir() if name.fullmatch(file.name))
 
 
 def weights_of(model: "ir.Model") -> list["ir.TensorProtocol"]:
     """The initializers' tensors; they hold arrays and share their memory."""
     values = model.graph.initializers.values()
-    return [one.const_value for one in values if one.const_value is not None]
+    return [v.const_value for v in values if v.const_value is not None]
 
 
 def without_weights(model: "ir.Model", keep: int = 0) -> "onnx.ModelProto":

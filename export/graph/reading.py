@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
-from export.runtime.metadata import KEY, parse_metadata
+from export.runtime.metadata import METADATA_KEY, parse_metadata
 from keras_resnet.common.errors import InputError
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def read_metadata(proto: "onnx.ModelProto", path: Path) -> dict[str, Any]:
         InputError: it is not a JSON object.
     """
     written = {entry.key: entry.value for entry in proto.metadata_props}
-    return parse_metadata(path, written.get(KEY, "{}"))
+    return parse_metadata(path, written.get(METADATA_KEY, "{}"))
 
 
 def beside(proto: "onnx.ModelProto") -> list[str]:

@@ -21,8 +21,8 @@ def trace(signature: "Signature", opset: int) -> ir.Model:
         opset: from 13 to 17.
 
     Returns:
-        A model whose one input are the images and whose outputs are in the
-        signature's order. Its initializers hold the weights as TensorFlow gives them:
+        A model with the images as its only input; its outputs are in the signature's
+        order. Its initializers hold the weights as TensorFlow gives them:
         nothing is computed of them yet.
     """
     function = _concrete(signature)
@@ -58,10 +58,10 @@ def _erfc(graph, node, name: str, args: list):
     outputs = node.output
     graph.remove_node(name)
     erf = graph.make_node("Erf", node.input, shapes=[shape], dtypes=[dtype])
-    one = graph.make_const(f"{name}_one", np.float32(1))
+    ones = graph.make_const(f"{name}_one", np.float32(1))
     return graph.make_node(
         "Sub",
-        [one.output[0], erf.output[0]],
+        [ones.output[0], erf.output[0]],
         outputs=outputs,
         shapes=[shape],
         dtypes=[dtype],
@@ -69,7 +69,7 @@ def _erfc(graph, node, name: str, args: list):
 
 
 def _concrete(signature: "Signature"):
-    """The serving function as one of images and weights."""
+    """The serving function, with the weights as arguments."""
 
     def serve(images, *weights):
         return signature.with_weights(images, list(weights))

@@ -6,8 +6,8 @@ from typing import Any
 
 from keras_resnet.common.errors import InputError
 
-KEY = "keras_resnet"  # of ONNX's metadata; below it stands JSON
-MOST = 2**24  # characters; a card with 22,000 names of classes has 500,000
+METADATA_KEY = "keras_resnet"  # of ONNX's metadata; below it stands JSON
+MAX_METADATA_CHARS = 2**24  # a card with 22,000 names of classes has 500,000
 
 
 def parse_metadata(path: str | os.PathLike, text: str) -> dict[str, Any]:
@@ -20,16 +20,17 @@ def parse_metadata(path: str | os.PathLike, text: str) -> dict[str, Any]:
     Raises:
         InputError: it is anything else, or of more than 2^24 characters.
     """
-    if len(text) > MOST:
+    if len(text) > MAX_METADATA_CHARS:
         raise InputError(
-            f"{path}: its metadata {KEY!r} has {len(text)} characters; {MOST} are read."
+            f"{path}: its metadata {METADATA_KEY!r} has {len(text)} characters; "
+            f"{MAX_METADATA_CHARS} are read."
         )
     try:
-        found = json.loads(text)
+        metadata = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(
-            f"{path}: its metadata {KEY!r} is not JSON: {error}."
+            f"{path}: its metadata {METADATA_KEY!r} is not JSON: {error}."
         ) from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: its metadata {KEY!r} is no JSON object.")
-    return found
+    if not isinstance(metadata, dict):
+        raise InputError(f"{path}: its metadata {METADATA_KEY!r} is no JSON object.")
+    return metadata

@@ -19,7 +19,7 @@ import onnxruntime as ort
 
 from export.runtime.faults import cannot_load, cannot_run
 from export.runtime.installed import check_installed
-from export.runtime.metadata import KEY, parse_metadata
+from export.runtime.metadata import METADATA_KEY, parse_metadata
 from export.runtime.options import cuda_options, sorted_options, tensorrt_options
 from export.runtime.plugin import PRECISIONS, device, openvino_options
 from export.runtime.providers import AUTO, full_name, provider_names, why_not
@@ -254,7 +254,7 @@ class Session:
             size if isinstance(size, int) else None for size in inputs[0].shape
         )
         written = self._session.get_modelmeta().custom_metadata_map
-        self.metadata = parse_metadata(self.name, written.get(KEY, "{}"))
+        self.metadata = parse_metadata(self.name, written.get(METADATA_KEY, "{}"))
 
     def _check(self, images: np.ndarray) -> None:
         fits = images.dtype == self.input_dtype and images.ndim == len(self.input_shape)

@@ -56,7 +56,7 @@ def with_constant(node: ir.Node) -> tuple[ir.Value, ir.Value] | None:
 
 
 def only_use(value: ir.Value) -> ir.Node | None:
-    """The one node that takes a value, which is no output of the graph."""
+    """The only node that uses a value; None of an output of the graph too."""
     uses = [use.node for use in value.uses()]
     return uses[0] if len(uses) == 1 and not value.is_graph_output() else None
 
@@ -121,11 +121,11 @@ def order_reshaped(
     if groups is None:
         return None
     long = sorted(permutation[axis] for axis, size in enumerate(before) if size != 1)
-    found = []
+    placed = []
     for old, new in groups:
         places = [long.index(permutation[axis]) for axis in old]
         if places != list(range(places[0], places[0] + len(places))):
             return None
-        found.append((places[0], new))
-    order = [axis for _, new in sorted(found) for axis in new]
+        placed.append((places[0], new))
+    order = [axis for _, new in sorted(placed) for axis in new]
     return order + [axis for axis, size in enumerate(after) if size == 1]
