@@ -123,7 +123,7 @@ def write_float32(name: str, path: Path) -> None:
 
 def ours(path: Path, precision: str, method: str = "percentile") -> bytes:
     """A lower precision by `export.quantization`, nothing excluded."""
-    import onnx
+    import onnx_ir as ir
 
     from export.quantization.config import QuantizationConfig
     from export.quantization.quantize import quantize
@@ -133,8 +133,8 @@ def ours(path: Path, precision: str, method: str = "percentile") -> bytes:
         precision=precision, calibration_method=method, validate="none"
     )
     calibration = images if precision == "int8" else None
-    model = quantize(onnx.load(path), config, calibration, None).proto
-    return model.SerializeToString()
+    model = quantize(ir.load(path), config, calibration, None).model
+    return ir.to_proto(model).SerializeToString()
 
 
 def ours_by_minmax(path: Path, precision: str) -> bytes:
@@ -144,7 +144,7 @@ def ours_by_minmax(path: Path, precision: str) -> bytes:
 def ours_with_their_calibrator(path: Path, precision: str) -> bytes:
     from onnxruntime.quantization.calibrate import HistogramCollector
 
-    from export.quantization import calibration
+    from export.quantization import calibrate
 
     class Histogram:
         """The library's histogram of one tensor, with the methods of ours."""
@@ -166,7 +166,7 @@ def ours_with_their_calibrator(path: Path, precision: str) -> bytes:
                 low, high, *_ = self.collector.compute_percentile()[""]
             return min(float(low), 0.0), max(float(high), 0.0)
 
-    calibration.Histogram = Histogram
+    calibrate.Histogram = Histogram
     return ours(path, precision)
 
 
@@ -174,13 +174,15 @@ def ours_with_their_weight_quantizer(path: Path, precision: str) -> bytes:
     from onnx import TensorProto
     from onnxruntime.quantization.quant_utils import compute_scale_zp, quantize_nparray
 
-    from export.quantization import weights
+    from export.quantization import qdq, weights
 
-    def quantize(weight, axis, least=weights.SMALLEST):
+    def quantize_weights(weight, axis, min_scale=weights.MIN_SCALE):
         channels = np.moveaxis(weight, axis, 0)
         levels = np.empty(channels.shape, np.int8)
         scales = np.empty(len(channels), np.float32)
-        limits = np.broadcast_to(least, scales.shape).astype("float32") * weights.LEVELS
+        limits = (
+            np.broadcast_to(min_scale, scales.shape).astype("float32") * weights.LEVELS
+        )
         zero, top = np.int8(0), np.array(weights.LEVELS, np.float32)
         for index, channel in enumerate(channels):
             peak = max(np.abs(channel).max(), limits[index])
@@ -191,7 +193,7 @@ def ours_with_their_weight_quantizer(path: Path, precision: str) -> bytes:
             )
         return np.moveaxis(levels, 0, axis), scales
 
-    weights.quantize = quantize
+    qdq.quantize_weights = quantize_weights
     return ours(path, precision)
 
 

@@ -20,7 +20,7 @@ from export.quantization.config import (
     QuantizationConfig,
 )
 from export.quantization.images import images_of
-from export.quantization.quantize import measure, quantize
+from export.quantization.quantize import measure_float32, quantize
 from export.quantization.running import session_of
 from export.steps import step
 from keras_resnet.common.command import parse, run
@@ -30,7 +30,6 @@ from keras_resnet.common.numbers import check_choice
 
 if TYPE_CHECKING:
     import keras
-    import onnx
 
     from keras_resnet.saving import Card
 
@@ -182,8 +181,6 @@ class Onnx(Format):
         return (path.with_name(f"{path.name}.parity.json"),)
 
     def convert(self):
-        import onnx_ir as ir
-
         from export.graph.counts import count
 
         config, signature, verbose = self.config, self.signature, self.config.verbose
@@ -199,26 +196,26 @@ class Onnx(Format):
         }
         if config.precision == "float32":
             if evaluation:
-                proto = ir.to_proto(self.model)
-                metadata["accuracy"] = measure(proto, config, evaluation, verbose)
+                metadata["accuracy"] = measure_float32(
+                    self.model, config, evaluation, verbose
+                )
             return metadata
-        proto = ir.to_proto(self.model)
         if config.verify:
-            self._verify_float32(proto)
+            self._verify_float32()
             self._choose_images(calibration, evaluation)
-        quantized = quantize(proto, config, calibration, evaluation, verbose)
-        self.model = ir.from_proto(quantized.proto)
+        quantized = quantize(self.model, config, calibration, evaluation, verbose)
+        self.model = quantized.model
         return metadata | {
             "calibration": quantized.calibration,
             "accuracy": quantized.accuracy,
         }
 
-    def _verify_float32(self, proto: "onnx.ModelProto") -> None:
+    def _verify_float32(self) -> None:
         """Rounding to lower precision could hide what a wrong conversion did."""
         from export.parity.verify import verify
 
         with step("verifying float32", self.config.verbose):
-            session = session_of(proto, self.layout)
+            session = session_of(self.model, self.layout)
             verify(self.signature, session.outputs, self.images)
 
     def _choose_images(self, calibration, evaluation) -> None:

@@ -25,18 +25,19 @@ import keras_resnet
 from export.graph.convert import convert
 from export.model.signature import make_signature
 from export.onnx import export_onnx, main
-from export.quantization import quantize as reducing
+from export.quantization import exclude
 from export.quantization.accuracy import evaluate
-from export.quantization.calibration import Histogram, measure
+from export.quantization.calibrate import Histogram, calibrate
 from export.quantization.config import (
     CalibrationMethod,
     Precision,
     QuantizationConfig,
 )
+from export.quantization.exclude import fewest, rank
 from export.quantization.images import Images, images_of
-from export.quantization.lowering import lowering
+from export.quantization.quantize import prepare
+from export.quantization.quantize import quantize as quantize_model
 from export.quantization.running import session_of
-from export.quantization.sensitivity import fewest, rank
 from keras_resnet.common.command import run
 from keras_resnet.common.errors import AccuracyError, InputError
 from keras_resnet.saving import Card, attach, save_model
@@ -75,8 +76,8 @@ def signature(model):
 
 
 @pytest.fixture(scope="module")
-def proto(signature):
-    return ir.to_proto(convert(signature, 17, "nhwc"))
+def exact(signature):
+    return convert(signature, 17, "nhwc")
 
 
 @pytest.fixture
@@ -85,8 +86,8 @@ def plan(folder):
     return partial(QuantizationConfig, data_dir=folder)
 
 
-def quantize(proto, signature, plan):
-    return reducing.quantize(proto, plan, *images_of(plan, signature))
+def quantize(exact, signature, plan):
+    return quantize_model(exact, plan, *images_of(plan, signature))
 
 
 def calibration_images(plan, signature):
@@ -122,18 +123,23 @@ def lowered(name, precision, **options):
     architecture = tiny(name)
     net = keras_resnet.build(architecture, classes=7)
     randomize(net)
-    exact = ir.to_proto(convert(make_signature(net, output="logits"), 17, "nhwc"))
+    exact = convert(make_signature(net, output="logits"), 17, "nhwc")
     random_images = noise(*net.input_shape[1:])
-    made = lowering(
-        exact, QuantizationConfig(precision=precision, **options), random_images, False
-    )
-    return made.build(NONE), exact, next(iter(random_images))[0]
+    config = QuantizationConfig(precision=precision, **options)
+    candidates = prepare(exact, config, random_images)
+    proto = ir.to_proto(candidates.build(NONE))
+    return proto, ir.to_proto(exact), next(iter(random_images))[0]
+
+
+def logits(proto, images):
+    return session_of(ir.from_proto(proto), "nhwc").outputs(images)["logits"]
 
 
 @pytest.mark.parametrize("precision", LOWER)
-def test_accuracy_holds_and_is_written_down(precision, proto, signature, plan):
-    reduced = quantize(proto, signature, plan(precision=precision))
-    onnx.checker.check_model(reduced.proto, full_check=True)
+def test_accuracy_holds_and_is_written_down(precision, exact, signature, plan):
+    reduced = quantize(exact, signature, plan(precision=precision))
+    proto = ir.to_proto(reduced.model)
+    onnx.checker.check_model(proto, full_check=True)
     found = reduced.accuracy
     assert found["data"] == "digits" and found["images"] == 355
     assert found["float32"]["top1"] > 0.9
@@ -141,21 +147,21 @@ def test_accuracy_holds_and_is_written_down(precision, proto, signature, plan):
     assert found["drop_points"] == pytest.approx(lost, abs=1e-5)
     assert found["drop_points"] <= found["max_drop"] == 0.5
     assert not found["chosen_on_these"]
-    assert reduced.proto.ByteSize() < proto.ByteSize() * 0.7
+    assert proto.ByteSize() < ir.to_proto(exact).ByteSize() * 0.7
     record = json.loads(json.dumps(reduced.calibration))
     calibrated = precision in ("int8", "int8-tensorrt")
     assert record["data"] == ("digits" if calibrated else None)
     assert record["images"] == (256 if calibrated else 0)
     assert record["method"] == ("percentile" if calibrated else None)
-    ends = [*reduced.proto.graph.input, *reduced.proto.graph.output]
+    ends = [*proto.graph.input, *proto.graph.output]
     assert [one.name for one in ends] == ["images", "probabilities"]
     assert {one.type.tensor_type.elem_type for one in ends} == {TensorProto.FLOAT}
 
 
 @pytest.mark.parametrize("method", get_args(CalibrationMethod))
-def test_every_method_calibrates(method, proto, signature, plan):
+def test_every_method_calibrates(method, exact, signature, plan):
     reduced = quantize(
-        proto, signature, plan(precision="int8", calibration_method=method)
+        exact, signature, plan(precision="int8", calibration_method=method)
     )
     assert reduced.accuracy["drop_points"] <= 0.5
     assert reduced.calibration["method"] == method
@@ -217,9 +223,7 @@ def test_float16_keeps_statistics_and_softmax_in_float32():
             assert kinds[node.output[0]] == TensorProto.FLOAT16
     halves = [a for a in constants(proto).values() if a.dtype == np.float16]
     assert sum(a.nbytes for a in halves) > 0.9 * proto.ByteSize()
-    expected, found = (
-        session_of(one, "nhwc").outputs(images)["logits"] for one in (exact, proto)
-    )
+    expected, found = logits(exact, images), logits(proto, images)
     assert np.abs(found - expected).max() < 0.01 * np.ptp(expected)
 
 
@@ -229,9 +233,8 @@ def test_float16_cuts_what_it_cannot_hold():
     values = numpy_helper.to_array(bias).copy()
     values[:3] = 1e6, -1e6, 1e-9
     bias.CopyFrom(numpy_helper.from_array(values, bias.name))
-    proto = lowering(exact, QuantizationConfig(precision="float16"), None, False).build(
-        NONE
-    )
+    config = QuantizationConfig(precision="float16")
+    proto = ir.to_proto(prepare(ir.from_proto(exact), config, None).build(NONE))
     assert constants(proto)[f"{bias.name}.half"][:3].tolist() == [65504, -65504, 0]
 
 
@@ -239,9 +242,7 @@ def test_int8_weights_are_widened_when_the_file_is_loaded(tmp_path):
     proto, exact, images = lowered("resnet50", "int8-weights")
     assert proto.ByteSize() < 0.4 * exact.ByteSize()
     assert not optimized(proto, tmp_path).keys() & {"Cast", "Mul", "DequantizeLinear"}
-    expected, found = (
-        session_of(one, "nhwc").outputs(images)["logits"] for one in (exact, proto)
-    )
+    expected, found = logits(exact, images), logits(proto, images)
     assert np.abs(found - expected).max() < 0.05 * np.ptp(expected)
 
 
@@ -265,7 +266,7 @@ def fragile_net(model):
 @pytest.fixture(scope="module")
 def fragile(fragile_net):
     signature = make_signature(fragile_net)
-    return ir.to_proto(convert(signature, 17, "nhwc")), signature
+    return convert(signature, 17, "nhwc"), signature
 
 
 def test_sensitive_layers_are_found_and_kept_in_float(fragile, plan):
@@ -275,7 +276,7 @@ def test_sensitive_layers_are_found_and_kept_in_float(fragile, plan):
     assert reduced.accuracy["chosen_on_these"]
     assert 1 <= len(kept) <= 3
     assert all("layer1" in name for name in kept)
-    nodes = {node.name: node for node in reduced.proto.graph.node}
+    nodes = {node.name: node for node in ir.to_proto(reduced.model).graph.node}
     makers = {name: node for node in nodes.values() for name in node.output}
     for name in kept:
         if nodes[name].op_type == "Conv":
@@ -283,7 +284,7 @@ def test_sensitive_layers_are_found_and_kept_in_float(fragile, plan):
 
 
 def test_too_great_a_loss_is_refused(fragile, plan, monkeypatch):
-    monkeypatch.setattr(reducing, "LARGEST_EXCLUDED_SHARE", 0)
+    monkeypatch.setattr(exclude, "MAX_EXCLUDED_SHARE", 0)
     with pytest.raises(AccuracyError, match="int8 loses"):
         quantize(*fragile, plan(precision="int8"))
 
@@ -302,7 +303,7 @@ def complaint_of(words, capsys):
 def test_a_command_that_loses_too_much_is_one_line(
     fragile_net, folder, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(reducing, "LARGEST_EXCLUDED_SHARE", 0)
+    monkeypatch.setattr(exclude, "MAX_EXCLUDED_SHARE", 0)
     save_model(fragile_net, tmp_path / "net.keras")
     path = tmp_path / "out" / "net.onnx"
     path.parent.mkdir()
@@ -334,29 +335,29 @@ def test_the_fewest_are_spared():
 
 def test_without_classes_accuracy_is_left_out(model, plan):
     signature = make_signature(model, output="embedding")
-    proto = ir.to_proto(convert(signature, 17, "nhwc"))
-    assert quantize(proto, signature, plan(precision="int8")).accuracy is None
+    exact = convert(signature, 17, "nhwc")
+    assert quantize(exact, signature, plan(precision="int8")).accuracy is None
     with pytest.raises(InputError, match="names no classes"):
-        quantize(proto, signature, plan(precision="int8", validate="digits"))
+        quantize(exact, signature, plan(precision="int8", validate="digits"))
 
 
-def test_accuracy_is_not_measured_on_request(proto, signature, plan):
-    reduced = quantize(proto, signature, plan(precision="float16", validate="none"))
+def test_accuracy_is_not_measured_on_request(exact, signature, plan):
+    reduced = quantize(exact, signature, plan(precision="float16", validate="none"))
     assert reduced.accuracy is None
 
 
 def test_top_k_is_judged_by_its_classes(model, plan):
     signature = make_signature(model, output="top_k", top=3)
-    proto = ir.to_proto(convert(signature, 17, "nhwc"))
-    found = quantize(proto, signature, plan(precision="int8")).accuracy
+    exact = convert(signature, 17, "nhwc")
+    found = quantize(exact, signature, plan(precision="int8")).accuracy
     assert found["float32"]["top1"] > 0.9
     assert found["float32"]["top5"] is None
 
 
 def test_nchw_and_a_fixed_batch(model, plan):
     signature = make_signature(model, batch=4)
-    proto = ir.to_proto(convert(signature, 17, "nchw"))
-    reduced = quantize(proto, signature, plan(precision="int8", layout="nchw"))
+    exact = convert(signature, 17, "nchw")
+    reduced = quantize(exact, signature, plan(precision="int8", layout="nchw"))
     assert reduced.accuracy["images"] == 355
     assert reduced.accuracy["drop_points"] <= 0.5
 
@@ -393,14 +394,14 @@ def test_images_of_any_size(tmp_path, model, photos):
     np.testing.assert_allclose(images[0], record(first)[0], atol=1e-5)
 
 
-def test_a_card_starts_no_download_and_names_no_path(model, photos, proto, plan):
+def test_a_card_starts_no_download_and_names_no_path(model, photos, exact, plan):
     for recorded in (f"folder:{photos}", "imagenet2012", "../../etc", 7):
         card = replace(model.card, training={"data": recorded})
         signature = make_signature(model, card=card)
         with pytest.raises(InputError, match="name one with --calibrate"):
             calibration_images(plan(precision="int8"), signature)
         with pytest.raises(InputError, match="name one with --validate"):
-            quantize(proto, signature, plan(precision="float16"))
+            quantize(exact, signature, plan(precision="float16"))
 
 
 @pytest.mark.parametrize(
@@ -435,7 +436,7 @@ def test_what_makes_no_sense_is_refused(options, complaint):
         QuantizationConfig(**{"precision": "int8"} | options)
 
 
-def test_images_that_do_not_fit_are_refused(model, proto, signature, photos, plan):
+def test_images_that_do_not_fit_are_refused(model, exact, signature, photos, plan):
     with pytest.raises(InputError, match="images of 3 channels, the model takes 1"):
         calibration_images(
             plan(precision="int8", calibrate=f"folder:{photos}"), signature
@@ -444,13 +445,13 @@ def test_images_that_do_not_fit_are_refused(model, proto, signature, photos, pla
         calibration_images(plan(precision="int8", calibrate="digit"), signature)
     net = keras_resnet.build("resnet8", input_shape=(8, 8, 1), classes=11)
     with pytest.raises(InputError, match="has 10 classes, the model 11"):
-        quantize(proto, make_signature(net), plan(precision="int8", calibrate="digits"))
+        quantize(exact, make_signature(net), plan(precision="int8", calibrate="digits"))
     net = keras_resnet.build("resnet8", input_shape=(16, 16, 1), classes=10)
     with pytest.raises(InputError, match="8x8, the model takes 16x16"):
-        quantize(proto, make_signature(net), plan(precision="int8", calibrate="digits"))
+        quantize(exact, make_signature(net), plan(precision="int8", calibrate="digits"))
     turned = replace(model.card, labels=model.card.labels[::-1])
     with pytest.raises(InputError, match="classes in another order"):
-        quantize(proto, make_signature(model, card=turned), plan(precision="int8"))
+        quantize(exact, make_signature(model, card=turned), plan(precision="int8"))
 
 
 def write_images(root, count, value=None):
@@ -518,7 +519,7 @@ def network_of_ones_own(dtype="float32"):
     [*((one, "float32") for one in LOWER), ("int8", "uint8")],
 )
 def test_a_network_of_ones_own(precision, dtype, photos, tmp_path, capsys):
-    """Nothing says how its images are normalised: those of data are as training
+    """Nothing says how its images are normalized: those of data are as training
     does it, and raw ones prove nothing where ranges are of such."""
     spec, path = f"folder:{photos}", tmp_path / "net.onnx"
     calibrated = precision.startswith("int8") and precision != "int8-weights"
@@ -529,7 +530,7 @@ def test_a_network_of_ones_own(precision, dtype, photos, tmp_path, capsys):
     found = export_onnx(net, path, images=raw, **options)
     printed = capsys.readouterr().out
     told = dtype == "float32"
-    assert ("nothing says how images are normalised" in printed) == told
+    assert ("nothing says how images are normalized" in printed) == told
     assert ("not used to verify" in printed) == (told and calibrated)
     assert found["preprocessing"] is None
     assert found["accuracy"]["images"] == 4
@@ -552,17 +553,16 @@ def test_every_opset(opset):
     """Of a net in which normalisation is left, and whose pool is padded."""
     net = keras_resnet.build(tiny("resnet50_v2"), classes=7)
     randomize(net)
-    exact = ir.to_proto(convert(make_signature(net, output="logits"), opset, "nhwc"))
+    exact = convert(make_signature(net, output="logits"), opset, "nhwc")
     random_images = noise(*net.input_shape[1:])
     images = next(iter(random_images))[0]
     expected = session_of(exact, "nhwc").outputs(images)["logits"]
     for precision in LOWER:
-        made = lowering(
-            exact, QuantizationConfig(precision=precision), random_images, False
-        ).build(NONE)
-        assert made.opset_import[0].version == opset
-        onnx.checker.check_model(made, full_check=True)
-        found = session_of(made, "nhwc").outputs(images)["logits"]
+        config = QuantizationConfig(precision=precision)
+        proto = ir.to_proto(prepare(exact, config, random_images).build(NONE))
+        assert proto.opset_import[0].version == opset
+        onnx.checker.check_model(proto, full_check=True)
+        found = logits(proto, images)
         assert np.abs(found - expected).max() < 0.1 * np.ptp(expected), precision
 
 
@@ -571,17 +571,18 @@ AGAIN = """
 import hashlib
 from typing import get_args
 import numpy as np
-import onnx
-from export.quantization.lowering import lowering
+import onnx_ir as ir
+from export.quantization.quantize import prepare
 from export.quantization.config import Precision, QuantizationConfig
 class Noise:
     name, count, assumed = "noise", 8, None
     def watched(self, name, verbose):
         yield np.load("images.npy"), None
-digest, exact = hashlib.sha256(), onnx.load("net.onnx")
+digest, exact = hashlib.sha256(), ir.load("net.onnx")
 for precision in get_args(Precision)[1:]:
-    made = lowering(exact, QuantizationConfig(precision=precision), Noise(), False)
-    digest.update(made.build(frozenset(made.names[::2])).SerializeToString())
+    candidates = prepare(exact, QuantizationConfig(precision=precision), Noise())
+    model = candidates.build(frozenset(candidates.layers[::2]))
+    digest.update(ir.to_proto(model).SerializeToString())
 print(digest.hexdigest())
 """
 
@@ -633,10 +634,12 @@ def test_a_tensor_of_zeros_has_a_range():
         assert getattr(histogram, method)() == (0, 0)
 
 
-def test_values_without_a_range_are_refused(proto):
-    images = np.full((8, 8, 8, 1), np.nan, "float32")
+def test_values_without_a_range_are_refused(exact):
+    values = np.full((8, 8, 8, 1), np.nan, "float32")
+    images = Images("nan", 8, tf.data.Dataset.from_tensors((values, [0] * 8)))
+    config = QuantizationConfig(precision="int8", calibration_method="minmax")
     with pytest.raises(InputError, match="'images' is NaN or infinite"):
-        measure(proto, "nhwc", ["images"], [images], "minmax")
+        calibrate(exact, config, ["images"], images)
 
 
 def test_accuracy_of_outputs():
@@ -651,12 +654,12 @@ def test_accuracy_of_outputs():
 
 
 def test_the_noisiest_node_comes_first(fragile, plan):
-    proto, signature = fragile
+    exact, signature = fragile
     random_images = calibration_images(plan(precision="int8"), signature)
-    made = lowering(proto, plan(precision="int8"), random_images, False)
+    candidates = prepare(exact, plan(precision="int8"), random_images)
     images = [next(iter(random_images))[0]]
-    ranked = rank(made.build, made.names, "nhwc", images, False)
-    assert sorted(ranked) == sorted(made.names)
+    ranked = rank(candidates.build, candidates.layers, "nhwc", images, False)
+    assert sorted(ranked) == sorted(candidates.layers)
     assert "layer1-0-conv" in ranked[0]
 
 

@@ -14,7 +14,7 @@ from export.graph.convert import convert
 from export.model.signature import make_signature
 from export.quantization.config import Precision, QuantizationConfig
 from export.quantization.images import Images
-from export.quantization.lowering import lowering
+from export.quantization.quantize import prepare
 from export.quantization.running import session_of
 from keras_resnet import build
 
@@ -33,17 +33,17 @@ LEAST = {"float16": 50, "int8": 20, "int8-tensorrt": 20, "int8-weights": 25}  # 
 def test_every_mechanism_in_every_precision(name):
     model = build(tiny(name), classes=7)
     randomize(model)
-    exact = ir.to_proto(convert(make_signature(model, output="logits"), 17, "nhwc"))
+    exact = convert(make_signature(model, output="logits"), 17, "nhwc")
     generator = np.random.default_rng(0)
     images = generator.normal(size=(16, *model.input_shape[1:])).astype("float32")
     batches = tf.data.Dataset.from_tensors((images, np.zeros(16, int)))
     expected = session_of(exact, "nhwc").outputs(images)["logits"]
     for precision in get_args(Precision)[1:]:
         plan = QuantizationConfig(precision=precision)
-        made = lowering(exact, plan, Images("noise", 16, batches), False)
-        for kept in ((), made.names[::2]):
-            proto = made.build(frozenset(kept))
-            onnx.checker.check_model(proto, full_check=True)
-            found = session_of(proto, "nhwc").outputs(images)["logits"]
+        candidates = prepare(exact, plan, Images("noise", 16, batches))
+        for excluded in ((), candidates.layers[::2]):
+            quantized = candidates.build(frozenset(excluded))
+            onnx.checker.check_model(ir.to_proto(quantized), full_check=True)
+            found = session_of(quantized, "nhwc").outputs(images)["logits"]
             noise = np.square(found - expected).sum() / np.square(expected).sum()
             assert -10 * np.log10(noise) > LEAST[precision], precision

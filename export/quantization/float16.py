@@ -4,17 +4,20 @@ Runtimes on GPUs take the precision from the file (TensorRT from version 11 on h
 other way); on CPUs onnxruntime computes in float32 around it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+import onnx_ir as ir
 
-from export.quantization.placement import Graph
-from export.quantization.weights import replace_nodes
+from export.quantization.graph import (
+    WITH_WEIGHTS,
+    add_constant,
+    array_of,
+    inferred_values,
+    remove_unused_constants,
+)
 
-LARGEST = float(np.finfo(np.float16).max)  # 65504
-PRODUCTS = ("Conv", "Gemm", "MatMul")
+FLOAT16_MAX = float(np.finfo(np.float16).max)  # 65504
 # Statistics, exponentials and quotients; and what has no float16 form everywhere.
 IN_FLOAT32 = (
     "Cast",
@@ -36,90 +39,99 @@ IN_FLOAT32 = (
 ELEMENTWISE = ("Abs", "Add", "Mul", "Sub")
 
 
-def lower(proto: onnx.ModelProto, kept: Iterable[str]) -> onnx.ModelProto:
-    """The model in float16, its input and outputs in float32.
+def products(model: ir.Model) -> list[str]:
+    """Names of the nodes that float16 matters for, in the order of the graph."""
+    return [node.name for node in model.graph if node.op_type in WITH_WEIGHTS]
+
+
+def to_float16(model: ir.Model, layers: Collection[str]) -> None:
+    """A pass: the model computes in float16, its input and outputs are in float32.
 
     What comes before the first convolution (preprocessing), statistics with the
     squares that enter them, and softmax stay in float32.
 
     Args:
-        proto: in float32.
-        kept: names of further nodes that stay in float32.
+        model: in float32; it is changed.
+        layers: names of the products that shall be in float16; other products stay in
+            float32.
     """
-    graph = Graph(proto)
-    floats = _floats(proto)
-    halves = _choose(graph, floats, set(kept))
-    wanted = set(graph.outputs)  # in float32
-    for node in proto.graph.node:
-        if node.name not in halves:
-            wanted.update(node.input)
-    nodes, tensors, made = [], {}, set()
-    for node in proto.graph.node:
-        if node.name not in halves:
-            nodes.append(node)
+    graph = model.graph
+    inferred = inferred_values(model)
+    floats = {
+        value
+        for name, value in ir.convenience.create_value_mapping(graph).items()
+        if inferred[name].dtype == ir.DataType.FLOAT
+    }
+    in_float16 = _nodes_in_float16(graph, floats, set(layers))
+    halves = {}  # float32 tensors that a node in float16 reads, and their float16 form
+    for node in list(graph):
+        if node not in in_float16:
             continue
-        copy = onnx.NodeProto()
-        copy.CopyFrom(node)
-        for name in (one for one in node.input if one in floats):
-            if name in graph.constants:
-                tensors[name] = _rounded(graph.constants[name])
-            elif _half(name) not in made:
-                nodes.append(_cast(name, _half(name), TensorProto.FLOAT16))
-                made.add(_half(name))
-        copy.input[:] = [_half(n) if n in floats else n for n in node.input]
-        copy.output[:] = [_half(n) if n in floats else n for n in node.output]
-        nodes.append(copy)
-        for name in (one for one in node.output if one in floats):
-            made.add(_half(name))
-            if name in wanted:
-                nodes.append(_cast(_half(name), name, TensorProto.FLOAT))
-    return replace_nodes(proto, nodes, tensors.values())
+        for place, value in enumerate(node.inputs):
+            if value not in floats or value.producer() in in_float16:
+                continue
+            if value not in halves:
+                halves[value] = _rounded(graph, node, value)
+            node.replace_input_with(place, halves[value])
+        for value in node.outputs:
+            if value in floats:
+                _widen_for_others(graph, value, in_float16)
+    remove_unused_constants(graph)
 
 
-def candidates(graph: Graph) -> list[str]:
-    """Names of the nodes that float16 matters for, in the order of the graph."""
-    return [node.name for node in graph.proto.graph.node if node.op_type in PRODUCTS]
-
-
-def _choose(graph: Graph, floats: set[str], kept: set[str]) -> set[str]:
-    """Names of the nodes that compute in float16."""
-    halves, reached = set(), set()
-    for node in graph.proto.graph.node:
-        behind = node.op_type in PRODUCTS or not reached.isdisjoint(node.input)
-        if behind:
-            reached.update(node.output)
-        allowed = node.op_type not in IN_FLOAT32 and node.name not in kept
-        if behind and allowed and not floats.isdisjoint(node.input):
-            halves.add(node.name)
+def _nodes_in_float16(
+    graph: ir.Graph, floats: set[ir.Value], layers: set[str]
+) -> set[ir.Node]:
+    chosen, after_product = set(), set()
+    for node in graph:
+        product = node.op_type in WITH_WEIGHTS
+        if not product and after_product.isdisjoint(node.inputs):
+            continue
+        after_product.update(node.outputs)
+        allowed = node.name in layers if product else node.op_type not in IN_FLOAT32
+        if allowed and not floats.isdisjoint(node.inputs):
+            chosen.add(node)
     # A square is as large as the statistic that it enters.
-    for node in reversed(graph.proto.graph.node):
-        readers = [one for t in node.output for one in graph.readers.get(t, [])]
-        exact = readers and not any(one.name in halves for one in readers)
-        if node.op_type in ELEMENTWISE and exact:
-            halves.discard(node.name)
-    return halves
+    for node in reversed(graph):
+        consumers = [use.node for output in node.outputs for use in output.uses()]
+        if node.op_type in ELEMENTWISE and consumers and chosen.isdisjoint(consumers):
+            chosen.discard(node)
+    return chosen
 
 
-def _floats(proto: onnx.ModelProto) -> set[str]:
-    """Names of the float32 tensors."""
-    inferred = onnx.shape_inference.infer_shapes(proto).graph
-    values = *inferred.value_info, *inferred.input, *inferred.output
-    types = {one.name: one.type.tensor_type.elem_type for one in values}
-    types |= {one.name: one.data_type for one in proto.graph.initializer}
-    return {name for name, kind in types.items() if kind == TensorProto.FLOAT}
+def _rounded(graph: ir.Graph, node: ir.Node, value: ir.Value) -> ir.Value:
+    """A float32 tensor in float16, for the first node that reads it so.
+
+    A constant is rounded; what lies beyond float16's range is cut, infinity stays.
+    """
+    array, name = array_of(value), f"{value.name}.half"
+    if array is not None:
+        finite = np.clip(array, -FLOAT16_MAX, FLOAT16_MAX)
+        array = np.where(np.isinf(array), array, finite).astype(np.float16)
+        return add_constant(graph, name, array)
+    cast = _cast(value, ir.val(name), ir.DataType.FLOAT16)
+    graph.insert_before(node, cast)
+    return cast.outputs[0]
 
 
-def _half(name: str) -> str:
-    return f"{name}.half"
+def _widen_for_others(
+    graph: ir.Graph, value: ir.Value, in_float16: set[ir.Node]
+) -> None:
+    """Has nodes in float32, and the graph's outputs, read a float16 tensor cast."""
+    widened = ir.Value(name=value.name, type=value.type, shape=value.shape)
+    others = [use for use in value.uses() if use.node not in in_float16]
+    if others or value.is_graph_output():
+        for index, output in enumerate(graph.outputs):
+            if output is value:
+                graph.outputs[index] = widened
+        for consumer, place in others:
+            consumer.replace_input_with(place, widened)
+        cast = _cast(value, widened, ir.DataType.FLOAT)
+        graph.insert_after(value.producer(), cast)
+    value.name, value.type = f"{value.name}.half", None  # float32 is not true any more
 
 
-def _cast(source: str, result: str, kind: int) -> onnx.NodeProto:
-    return helper.make_node("Cast", [source], [result], f"{result}.cast", to=kind)
-
-
-def _rounded(tensor: onnx.TensorProto) -> onnx.TensorProto:
-    """The constant in float16; what lies beyond its range is cut, infinity stays."""
-    values = numpy_helper.to_array(tensor)
-    finite = np.clip(values, -LARGEST, LARGEST)
-    values = np.where(np.isinf(values), values, finite).astype(np.float16)
-    return numpy_helper.from_array(values, _half(tensor.name))
+def _cast(value: ir.Value, result: ir.Value, dtype: ir.DataType) -> ir.Node:
+    return ir.node(
+        "Cast", [value], {"to": dtype}, outputs=[result], name=f"{result.name}.cast"
+    )

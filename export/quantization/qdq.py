@@ -1,25 +1,84 @@
 """int8 as pairs of QuantizeLinear and DequantizeLinear around what computes in it.
 
 A pair on a tensor says that 8 bits are enough there. Where all tensors around a node
-have one, the runtime takes its integer kernel.
+have one, the runtime takes its integer kernel; which tensors those are depends on the
+kernels of the runtime.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
-from onnx import helper, numpy_helper
+import onnx_ir as ir
 
-from export.quantization import weights
-from export.quantization.placement import Graph, for_cpu, for_tensorrt
+from export.quantization.graph import (
+    WITH_WEIGHTS,
+    add_constant,
+    after_relu,
+    array_of,
+    chain_to_source,
+    channel_axis,
+    layers_with_weights,
+    remove_unused_constants,
+    sole_consumer,
+    values_pass,
+)
+from export.quantization.weights import LEVELS, insert_dequantize, quantize_weights
 
-ACCUMULATOR = 2**30  # a bias stays below, in the 32 bits of the sums
-SMALLEST = 1e-20  # of an activation's scale: a tensor of zeros has none of its own
+# Computed in integers where all that enters them comes from integers.
+FOLLOWING = ("Add", "AveragePool", "Concat", "GlobalAveragePool", "Mul", "Sigmoid")
+MAX_BIAS = 2**30  # in steps; the sums have 32 bits
+MIN_SCALE = 1e-20  # of an activation: a tensor of zeros has no scale of its own
+
+
+def integer_layers(model: ir.Model) -> list[str]:
+    """Names of the nodes that can compute in integers, in the order of the graph."""
+    names, integers = [], set()
+    weighted = {n for n in layers_with_weights(model) if n.op_type != "MatMul"}
+    for node in model.graph:
+        follows = node.op_type in FOLLOWING and integers.issuperset(node.inputs)
+        follows = follows and len(set(node.inputs)) == len(node.inputs)  # no square
+        if node in weighted or follows:
+            names.append(node.name)
+            integers.add(node.outputs[0])
+        elif node.op_type == "Relu" or values_pass(node):
+            integers.update(node.outputs if node.inputs[0] in integers else ())
+    return names
+
+
+def around_cpu_kernels(nodes: Iterable[ir.Node]) -> Iterator[ir.Value]:
+    """What enters and leaves each node: onnxruntime's integer kernels want both.
+
+    Its kernel of a Gemm can give float32, which the logits are left in.
+    """
+    for node in nodes:
+        yield from (v for v in node.inputs if v is not None and v.const_value is None)
+        if node.op_type != "Gemm":
+            yield after_relu(node)
+
+
+def before_tensorrt_kernels(nodes: Iterable[ir.Node]) -> Iterator[ir.Value]:
+    """What enters each node.
+
+    A convolution is fused with the Add after it, so that of an Add's inputs only the
+    other one, the shortcut, is rounded (TensorRT#1992).
+    """
+    for node in nodes:
+        if node.op_type == "Add":
+            fused = [v for v in node.inputs if _ends_convolution(v)][-1:]
+            yield from (v for v in node.inputs if v not in fused)
+        elif node.op_type not in ("Concat", "Mul", "Sigmoid"):
+            yield node.inputs[0]
+
+
+def _ends_convolution(value: ir.Value) -> bool:
+    producer = value.producer()
+    convolution = producer is not None and producer.op_type == "Conv"
+    return convolution and sole_consumer(value) is not None
 
 
 @dataclass(frozen=True)
-class Form:
+class Target:
     """How int8 is written for one kind of runtime.
 
     Attributes:
@@ -29,113 +88,119 @@ class Form:
         integer_bias: int32 in place of float32.
     """
 
-    tensors: Callable
+    tensors: Callable[[Iterable[ir.Node]], Iterator[ir.Value]]
     dtype: str
     integer_bias: bool
 
 
-FORMS = {
-    "int8": Form(for_cpu, "uint8", True),
-    "int8-tensorrt": Form(for_tensorrt, "int8", False),
-}
-Scale = tuple[np.float32, np.integer]  # and the zero point
+CPU = Target(around_cpu_kernels, "uint8", integer_bias=True)
+TENSORRT = Target(before_tensorrt_kernels, "int8", integer_bias=False)
 
 
-class Writer:
-    """Writes a float32 graph anew, with some of its nodes in int8."""
+def rounded_tensors(
+    model: ir.Model, layers: Collection[str], target: Target
+) -> dict[ir.Value, ir.Value]:
+    """The tensors that get a pair, and of each the one whose range it takes.
 
-    def __init__(self, graph: Graph, form: Form, chosen: Collection[str]):
-        """
-        Args:
-            graph: in float32.
-            form: of int8.
-            chosen: names of the nodes that shall compute in int8.
-        """
-        self.graph, self.form = graph, form
-        self.chosen = set(chosen)
-        nodes = [node for node in graph.proto.graph.node if node.name in self.chosen]
-        chains = [list(graph.chain(t)) for t in form.tensors(graph, nodes)]
-        self.roots = {tensor: chain[-1] for chain in chains for tensor in chain}
-
-    def write(self, ranges: dict[str, tuple[float, float]]) -> onnx.ModelProto:
-        """The model in int8.
-
-        Args:
-            ranges: of the tensors that `self.roots` leads to.
-        """
-        self.scales = {
-            root: scale_of(*ranges[root], self.form.dtype)
-            for root in dict.fromkeys(self.roots.values())
-        }
-        self.nodes, self.tensors = [], []
-        self.renamed = {}  # inputs of the graph, which keep their names
-        for root, pair in self.scales.items():
-            for part, value in zip(("scale", "zero_point"), pair, strict=True):
-                tensor = numpy_helper.from_array(np.asarray(value), f"{root}.{part}")
-                self.tensors.append(tensor)
-        for entry in self.graph.proto.graph.input:
-            if entry.name in self.roots:
-                self.renamed[entry.name] = f"{entry.name}.rounded"
-                self._round(entry.name, entry.name, f"{entry.name}.rounded")
-        for node in self.graph.proto.graph.node:
-            self._copy(node)
-        return weights.replace_nodes(self.graph.proto, self.nodes, self.tensors)
-
-    def _copy(self, node: onnx.NodeProto) -> None:
-        copy = onnx.NodeProto()
-        copy.CopyFrom(node)
-        copy.input[:] = [self.renamed.get(name, name) for name in node.input]
-        copy.output[:] = [
-            f"{name}.exact" if name in self.roots else name for name in node.output
-        ]
-        if node.name in self.chosen and node.op_type in weights.WEIGHTED:
-            self._lower_weights(node, copy)
-        self.nodes.append(copy)
-        for name in node.output:
-            if name in self.roots:
-                self._round(f"{name}.exact", name, name)
-
-    def _round(self, source: str, tensor: str, result: str) -> None:
-        """The pair that makes `result` of `source`, by the scale of `tensor`."""
-        root = self.roots[tensor]
-        scale = [f"{root}.scale", f"{root}.zero_point"]
-        for kind, entry, out in (
-            ("QuantizeLinear", source, f"{tensor}.quantized"),
-            ("DequantizeLinear", f"{tensor}.quantized", result),
-        ):
-            self.nodes.append(
-                helper.make_node(kind, [entry, *scale], [out], f"{tensor}.{kind}")
-            )
-
-    def _lower_weights(self, node: onnx.NodeProto, copy: onnx.NodeProto) -> None:
-        constants = self.graph.constants
-        weight = numpy_helper.to_array(constants[node.input[1]])
-        axis = weights.channel_axis(node, weight)
-        entering = self.scales[self.roots[node.input[0]]][0]
-        has_bias = len(node.input) > 2 and node.input[2] in constants
-        least = 0.0
-        if has_bias and self.form.integer_bias:
-            bias = numpy_helper.to_array(constants[node.input[2]]).reshape(-1)
-            least = np.abs(bias) / (entering * ACCUMULATOR)
-        levels, scale = weights.quantize(weight, axis, least)
-        self._constant(copy, 1, levels, scale, axis)
-        if has_bias and self.form.integer_bias:
-            steps = np.rint(bias / (entering * scale).astype("float64"))
-            self._constant(copy, 2, steps.astype("int32"), entering * scale, 0)
-
-    def _constant(self, copy, place: int, levels, scale, axis: int) -> None:
-        name = f"{copy.name}.{('bias' if place == 2 else 'kernel')}.rounded"
-        node, tensors = weights.dequantized(name, levels, scale, axis)
-        self.nodes.append(node)
-        self.tensors += tensors
-        copy.input[place] = name
+    Args:
+        model: in float32.
+        layers: names of the nodes that shall compute in int8.
+        target: the kind of runtime.
+    """
+    nodes = [node for node in model.graph if node.name in layers]
+    chains = [list(chain_to_source(value)) for value in target.tensors(nodes)]
+    return {value: chain[-1] for chain in chains for value in chain}
 
 
-def scale_of(low: float, high: float, dtype: str) -> Scale:
+def insert_qdq(
+    model: ir.Model,
+    layers: Collection[str],
+    ranges: Mapping[str, tuple[float, float]],
+    target: Target,
+) -> None:
+    """A pass: the layers compute in int8.
+
+    Args:
+        model: in float32; it is changed.
+        layers: names of the nodes.
+        ranges: (lowest, highest) of the tensors that `rounded_tensors` leads to.
+        target: the kind of runtime.
+    """
+    graph, rounded = model.graph, rounded_tensors(model, layers, target)
+    layers, scales = set(layers), {}
+    for source in dict.fromkeys(rounded.values()):
+        scale, zero_point = scale_of(*ranges[source.name], target.dtype)
+        scales[source] = (
+            add_constant(graph, f"{source.name}.scale", scale),
+            add_constant(graph, f"{source.name}.zero_point", zero_point),
+        )
+    for node in list(graph):
+        if node.name in layers and node.op_type in WITH_WEIGHTS:
+            scale, _ = scales[rounded[node.inputs[0]]]
+            _round_weights(node, array_of(scale), target.integer_bias)
+    for value, source in rounded.items():
+        _insert_pair(graph, value, *scales[source])
+    remove_unused_constants(graph)
+
+
+def _round_weights(node: ir.Node, entering: np.ndarray, integer_bias: bool) -> None:
+    """int8 for a node's kernel and int32 for its bias, in steps of the sums.
+
+    Args:
+        node: with a constant kernel.
+        entering: the scale of what enters it.
+        integer_bias: whether the bias shall be int32.
+    """
+    kernel, axis = array_of(node.inputs[1]), channel_axis(node)
+    bias = array_of(node.inputs[2]) if len(node.inputs) > 2 else None
+    if bias is None or not integer_bias:
+        levels, scale = quantize_weights(kernel, axis)
+        insert_dequantize(node, 1, levels, scale, axis)
+        return
+    bias = bias.reshape(-1)
+    levels, scale = quantize_weights(
+        kernel, axis, min_scale=np.abs(bias) / (entering * MAX_BIAS)
+    )
+    insert_dequantize(node, 1, levels, scale, axis)
+    steps = np.rint(bias / (entering * scale).astype("float64"))
+    insert_dequantize(node, 2, steps.astype("int32"), entering * scale, 0)
+
+
+def _insert_pair(
+    graph: ir.Graph, value: ir.Value, scale: ir.Value, zero_point: ir.Value
+) -> None:
+    """Has all that read a tensor read it rounded, graph outputs too."""
+    name, producer = value.name, value.producer()
+    entry = producer is None  # an input of the graph keeps its name
+    result = ir.val(f"{name}.rounded" if entry else name)
+    if value.is_graph_output():
+        result.type, result.shape = value.type, value.shape
+    value.replace_all_uses_with(result, replace_graph_outputs=True)
+    if not entry:
+        value.name = f"{name}.exact"
+    quantize = ir.node(
+        "QuantizeLinear",
+        [value, scale, zero_point],
+        outputs=[ir.val(f"{name}.quantized")],
+        name=f"{name}.QuantizeLinear",
+    )
+    dequantize = ir.node(
+        "DequantizeLinear",
+        [quantize.outputs[0], scale, zero_point],
+        outputs=[result],
+        name=f"{name}.DequantizeLinear",
+    )
+    if entry:
+        graph.insert_before(graph[0], [quantize, dequantize])
+    else:
+        graph.insert_after(producer, [quantize, dequantize])
+
+
+def scale_of(low: float, high: float, dtype: str) -> tuple[np.ndarray, np.ndarray]:
     """Scale and zero point of a range that includes 0."""
     if dtype == "int8":
-        scale, zero = max(-low, high) / weights.LEVELS, 0
+        scale, zero_point = max(-low, high) / LEVELS, 0
     else:
         scale = (high - low) / 255
-        zero = round(-low / scale) if scale > SMALLEST else 0
-    return np.float32(max(scale, SMALLEST)), np.dtype(dtype).type(zero)
+        zero_point = round(-low / scale) if scale > MIN_SCALE else 0
+    return np.array(max(scale, MIN_SCALE), "float32"), np.array(zero_point, dtype)

@@ -1,20 +1,25 @@
-"""From a float32 model to one of a lower precision whose accuracy holds."""
+"""From a float32 model to one of a lower precision whose accuracy holds.
 
+    quantized = quantize(model, config, calibration_images, evaluation_images)
+
+The passes of the precision (`passes.py`) bring the model into form; the ranges of its
+activations are calibrated; the layers are lowered; the accuracy is measured; and where
+too much is lost, the layers that lose most are excluded.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 
-import onnx
+import onnx_ir as ir
 
 from export.quantization.accuracy import drop, evaluate
+from export.quantization.calibrate import calibrate
 from export.quantization.config import QuantizationConfig
+from export.quantization.exclude import Search
 from export.quantization.images import Images
-from export.quantization.lowering import Lowering, lowering
+from export.quantization.passes import PRECISIONS
 from export.quantization.running import session_of
-from export.quantization.sensitivity import fewest, rank
-from keras_resnet.common.errors import AccuracyError
-
-LARGEST_EXCLUDED_SHARE = 0.5  # largest share of the nodes that may stay in float32
-PROBES = 8  # batches of images that the sensitivity is measured on
+from keras_resnet.common.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -22,66 +27,135 @@ class Quantized:
     """A model in a lower precision, and what its file's metadata says of that.
 
     Attributes:
-        proto: the model.
-        calibration: data, images, method, assumed (the mean and std that nobody told),
-            activations, weights, and kept_in_float, the names of the nodes that were
-            excluded.
+        model: in the lower precision.
+        calibration: data, images, method, assumed (the mean and std that nothing
+            records), activations, weights, and kept_in_float, the names of the
+            excluded layers.
         accuracy: data, images, float32 and exported (top1 and top5), drop_points,
-            max_drop, and chosen_on_these: whether the nodes to exclude were chosen on
+            max_drop, and chosen_on_these: whether the excluded layers were chosen on
             these same images, so that others may show a larger drop; None where it
             was not measured.
     """
 
-    proto: onnx.ModelProto
+    model: ir.Model
     calibration: dict
     accuracy: dict | None
 
 
+@dataclass(frozen=True)
+class Candidates:
+    """A float32 model whose layers can be lowered, any of them excluded.
+
+    Attributes:
+        layers: names of the nodes that can be lowered, in the order of the graph.
+        build: from the names of excluded layers to a new model.
+        calibration: how it was calibrated, for the file's metadata.
+    """
+
+    layers: list[str]
+    build: Callable[[frozenset[str]], ir.Model]
+    calibration: dict
+
+
 def quantize(
-    proto: onnx.ModelProto,
+    model: ir.Model,
     config: QuantizationConfig,
-    calibration: Images | None,
+    calibration_images: Images | None,
     evaluation_images: Images | None,
     verbose: bool = False,
 ) -> Quantized:
     """Lowers the precision of a model, and measures what that costs.
 
-    Where more than `config.max_drop` points of top-1 are lost, the nodes that add most
-    noise to the output stay in float32, as few as are needed. That choice is made on
-    the images that the accuracy is reported of, and the record says so.
+    Where more than `config.max_drop` points of top-1 are lost, the layers that add
+    most noise to the output stay in float32, as few as are needed. That choice is made
+    on the images that the accuracy is reported of, and the record says so.
 
     Args:
-        proto: in float32, as `convert` gives it.
-        config: what is wanted.
-        calibration, evaluation images: as `images_of` gives them.
+        model: in float32, as `convert` gives it; it stays as it is.
+        config: the precision, how to calibrate, and the drop that is accepted.
+        calibration_images: None where the precision needs none.
+        evaluation_images: labelled; None to leave the accuracy unmeasured.
         verbose: show the progress and the findings.
 
     Raises:
         InputError: the images or the model cannot be used.
-        AccuracyError: half of the nodes in float32 are not enough.
+        AccuracyError: too much is lost with half of the layers in float32.
     """
-    own = evaluation_images or calibration
-    if verbose and own and own.assumed:
+    images = evaluation_images or calibration_images
+    if verbose and images and images.assumed:
         print(
-            "nothing says how images are normalised: they are as training on "
-            f"{own.name!r} does it"
+            "nothing says how images are normalized: they are as training on "
+            f"{images.name!r} does it"
         )
-    made = lowering(proto, config, calibration, verbose)
-    kept, accuracy = frozenset(), None
+    candidates = prepare(model, config, calibration_images, verbose)
     if evaluation_images is None:
-        lowered = made.build(kept)
+        excluded, accuracy = frozenset(), None
+        quantized = candidates.build(excluded)
         if verbose:
             print("accuracy not measured")
     else:
-        search = Search(proto, made, evaluation_images, config, verbose)
-        kept = search.run(calibration or evaluation_images)
-        lowered, accuracy = made.build(kept), search.record(kept)
-    names = [name for name in made.names if name in kept]
-    return Quantized(lowered, made.record | {"kept_in_float": names}, accuracy)
+        search = Search(model, candidates, evaluation_images, config, verbose)
+        excluded, quantized = search.run(calibration_images or evaluation_images)
+        accuracy = accuracy_record(
+            config,
+            evaluation_images,
+            search.float32,
+            search.accuracies[excluded],
+            chosen_on_these=bool(excluded),
+        )
+    names = [name for name in candidates.layers if name in excluded]
+    record = candidates.calibration | {"kept_in_float": names}
+    return Quantized(quantized, record, accuracy)
 
 
-def measure(
-    proto: onnx.ModelProto,
+def prepare(
+    model: ir.Model,
+    config: QuantizationConfig,
+    calibration_images: Images | None,
+    verbose: bool = False,
+) -> Candidates:
+    """Brings a float32 model into form, and calibrates the ranges of its activations.
+
+    Args:
+        model, config, calibration_images, verbose: as `quantize` takes them.
+
+    Raises:
+        InputError: nothing in the model can be lowered, or it cannot be calibrated.
+    """
+    passes = PRECISIONS[config.precision]
+    prepared = model.clone()
+    for rewrite in passes.prepare:
+        rewrite(prepared)
+    layers = passes.layers(prepared)
+    if not layers:
+        raise InputError(
+            f"precision={config.precision!r}: nothing in this model can be lowered; it "
+            "has no product with constant weights."
+        )
+    ranges = {}
+    if passes.calibrated and calibration_images:
+        tensors = passes.calibrated(prepared, layers)
+        ranges = calibrate(prepared, config, tensors, calibration_images, verbose)
+
+    def build(excluded: frozenset[str]) -> ir.Model:
+        candidate = prepared.clone()
+        passes.lower(candidate, [n for n in layers if n not in excluded], ranges)
+        return candidate
+
+    images = calibration_images if passes.calibrated else None
+    record = {
+        "data": images and images.name,
+        "images": images.count if images else 0,
+        "method": images and config.calibration_method,
+        "assumed": images and images.assumed,
+        "activations": passes.activations,
+        "weights": passes.weights,
+    }
+    return Candidates(layers, build, record)
+
+
+def measure_float32(
+    model: ir.Model,
     config: QuantizationConfig,
     evaluation_images: Images,
     verbose: bool = False,
@@ -89,104 +163,34 @@ def measure(
     """The accuracy of a float32 model, as `Quantized.accuracy` has it.
 
     Args:
-        proto, evaluation images: as `quantize` takes them.
+        model, evaluation_images: as `quantize` takes them.
         config: for its layout.
         verbose: show the progress and the finding.
     """
-    run = session_of(proto, config.layout).outputs
-    found = evaluate(run, evaluation_images.watched("validating float32", verbose))
+    run = session_of(model, config.layout).outputs
+    accuracy = evaluate(run, evaluation_images.watched("validating float32", verbose))
     if verbose:
-        share = f"{found['top1']:.2%}"
-        print(f"top-1 on {found['images']} images of {evaluation_images.name}: {share}")
-    return _record(evaluation_images, found, found, config.max_drop, False)
+        print(
+            f"top-1 on {accuracy['images']} images of {evaluation_images.name}: "
+            f"{accuracy['top1']:.2%}"
+        )
+    return accuracy_record(config, evaluation_images, accuracy, accuracy)
 
 
-def _record(
-    evaluation_images: Images, exact: dict, lowered: dict, max_drop: float, chosen: bool
+def accuracy_record(
+    config: QuantizationConfig,
+    evaluation_images: Images,
+    float32: dict,
+    exported: dict,
+    chosen_on_these: bool = False,
 ) -> dict:
+    """The accuracy for the file's metadata."""
     return {
         "data": evaluation_images.name,
-        "images": exact["images"],
-        "float32": {top: exact[top] for top in ("top1", "top5")},
-        "exported": {top: lowered[top] for top in ("top1", "top5")},
-        "drop_points": drop(exact, lowered),
-        "max_drop": max_drop,
-        "chosen_on_these": chosen,
+        "images": float32["images"],
+        "float32": {top: float32[top] for top in ("top1", "top5")},
+        "exported": {top: exported[top] for top in ("top1", "top5")},
+        "drop_points": drop(float32, exported),
+        "max_drop": config.max_drop,
+        "chosen_on_these": chosen_on_these,
     }
-
-
-class Search:
-    """Looks for the fewest nodes in float32 that hold the accuracy."""
-
-    def __init__(
-        self,
-        proto: onnx.ModelProto,
-        made: Lowering,
-        evaluation_images: Images,
-        config: QuantizationConfig,
-        verbose: bool,
-    ):
-        self.made, self.evaluation_images = made, evaluation_images
-        self.config, self.verbose = config, verbose
-        self.reference = self._evaluate(proto, "float32")
-        self.found = {}  # accuracy, by the nodes in float32
-
-    def run(self, probes: Images) -> frozenset[str]:
-        """The names of the nodes that stay in float32.
-
-        Args:
-            probes: images to measure the sensitivity on.
-        """
-        none = frozenset()
-        if self.holds(none):
-            return none
-        made = self.made
-        self._say(f"{self.lost(none):.2f} points of top-1 lost: looking for the layers")
-        images = [batch for batch, _ in islice(probes, PROBES)]
-        ranked = rank(made.build, made.names, self.config.layout, images, self.verbose)
-        most = int(LARGEST_EXCLUDED_SHARE * len(ranked))
-        kept = fewest(ranked, most, self.holds) if most else None
-        if kept is None:
-            best = min(self.found, key=self.lost)
-            raise AccuracyError(
-                f"{self.config.precision} loses {self.lost(none):.2f} points of top-1 "
-                f"on {self.evaluation_images.name!r}, and {self.lost(best):.2f} with "
-                f"the {len(best)} most sensitive of {len(ranked)} layers in float32; "
-                f"max_drop={self.config.max_drop} are accepted."
-            )
-        return kept
-
-    def holds(self, kept: frozenset[str]) -> bool:
-        """Whether the accuracy is good enough with these nodes in float32."""
-        if kept not in self.found:
-            self.found[kept] = self._evaluate(
-                self.made.build(kept), f"{len(kept)} kept"
-            )
-        return self.lost(kept) <= self.config.max_drop
-
-    def lost(self, kept: frozenset[str]) -> float:
-        """Points of top-1."""
-        return drop(self.reference, self.found[kept])
-
-    def record(self, kept: frozenset[str]) -> dict:
-        """The accuracy, for the file's metadata."""
-        exact, lowered = self.reference, self.found[kept]
-        self._say(
-            f"top-1 on {exact['images']} images of {self.evaluation_images.name}: "
-            f"{exact['top1']:.2%} in float32, {lowered['top1']:.2%} in "
-            f"{self.config.precision}, {len(kept)} layers kept in float32"
-            f"{', chosen on these images' if kept else ''}"
-        )
-        return _record(
-            self.evaluation_images, exact, lowered, self.config.max_drop, bool(kept)
-        )
-
-    def _evaluate(self, proto: onnx.ModelProto, name: str) -> dict:
-        run = session_of(proto, self.config.layout).outputs
-        return evaluate(
-            run, self.evaluation_images.watched(f"validating {name}", self.verbose)
-        )
-
-    def _say(self, text: str) -> None:
-        if self.verbose:
-            print(text)

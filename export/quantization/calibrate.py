@@ -1,19 +1,25 @@
-"""The range of every activation, from histograms that grow as images pass."""
+"""The range of every activation, from histograms that grow as images pass.
 
-from collections.abc import Iterable, Sequence
+onnxruntime's own calibrators keep all activations of all images until the end and go
+through them with `numpy.histogram`; these take one pass and a fixed memory
+(benchmarks/results/quantization.md).
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper
+import onnx_ir as ir
 
+from export.quantization.config import QuantizationConfig
+from export.quantization.images import Images
 from export.quantization.running import session_of
 from keras_resnet.common.errors import InputError
 
 BINS = 4096  # on each side of zero
 # onnxruntime.quantization's default: 1 value in 100,000 may lie outside.
 PERCENTILE = 99.999
-STEPS = 128  # thresholds that the entropy method tries
-SMALLEST = 1e-12  # of a count in a distribution, so that it has a logarithm
+THRESHOLDS = 128  # thresholds that the entropy method tries
+MIN_COUNT = 1e-12  # of a count in a distribution, so that it has a logarithm
 
 
 class Histogram:
@@ -43,9 +49,9 @@ class Histogram:
             self.limit *= 2
         scale = np.float32(BINS / self.limit if self.limit else 0)
         places = (values * scale + np.float32(BINS)).astype(np.int32)
-        found = np.bincount(places, minlength=2 * BINS)
-        found[2 * BINS - 1] += found[2 * BINS :].sum()  # values that are the limit
-        self.counts += found[: 2 * BINS]
+        counts = np.bincount(places, minlength=2 * BINS)
+        counts[2 * BINS - 1] += counts[2 * BINS :].sum()  # values that are the limit
+        self.counts += counts[: 2 * BINS]
 
     def minmax(self) -> tuple[float, float]:
         return self.low, self.high
@@ -72,8 +78,8 @@ class Histogram:
         counts[0] = counts[1]
         levels = 256 if self.low == 0 else 128
         used = np.flatnonzero(counts)
-        most = max(int(used[-1]) + 1 if len(used) else 1, levels)
-        stops = np.unique(np.linspace(levels, most, STEPS).astype(int))
+        last = max(int(used[-1]) + 1 if len(used) else 1, levels)
+        stops = np.unique(np.linspace(levels, last, THRESHOLDS).astype(int))
         best = min(stops, key=lambda stop: _divergence(counts, stop, levels))
         threshold = best * self.limit / BINS
         return max(-threshold, self.low), min(threshold, self.high)
@@ -92,53 +98,55 @@ def _divergence(counts: np.ndarray, stop: int, levels: int) -> float:
     if not clipped.sum():
         return 0.0
     p, q = (
-        np.maximum(one / max(one.sum(), SMALLEST), SMALLEST)
-        for one in (clipped, stepped)
+        np.maximum(counts / max(counts.sum(), MIN_COUNT), MIN_COUNT)
+        for counts in (clipped, stepped)
     )
     return float((p * np.log(p / q)).sum())
 
 
-def measure(
-    proto: onnx.ModelProto,
-    layout: str,
-    names: Sequence[str],
-    batches: Iterable[np.ndarray],
-    method: str,
+def calibrate(
+    model: ir.Model,
+    config: QuantizationConfig,
+    tensors: Sequence[str],
+    images: Images,
+    verbose: bool = False,
 ) -> dict[str, tuple[float, float]]:
     """(lowest, highest) of each named tensor, 0 included, over all the images.
 
     Of the input it is just that, whatever the method: images have no outliers.
 
     Args:
-        proto: in float32.
-        layout: of its input.
-        names: of float32 tensors, the input among them or not.
-        images: batches as the file's input takes them, but NHWC.
-        method: "percentile", "entropy" or "minmax".
+        model: in float32; it stays as it is.
+        config: for the layout of the input and the method.
+        tensors: names of float32 tensors, the input among them or not.
+        images: calibration images.
+        verbose: show the progress.
 
     Raises:
         InputError: a tensor holds NaN or infinity.
     """
-    watched = onnx.ModelProto.FromString(proto.SerializeToString())
-    given = {one.name for one in (*proto.graph.input, *proto.graph.output)}
-    watched.graph.output.extend(
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
-        for name in names
-        if name not in given
-    )
-    run = session_of(watched, layout).outputs
-    (entry,) = proto.graph.input
-    histograms = {name: Histogram() for name in names}
-    for images in batches:
-        found = run(images) | {entry.name: images}
+    watched = model.clone()
+    (entry,) = watched.graph.inputs
+    wanted = set(tensors) - {value.name for value in watched.graph.outputs}
+    for node in watched.graph:
+        for value in node.outputs:
+            if value.name in wanted:
+                value.type, value.shape = ir.TensorType(ir.DataType.FLOAT), None
+                watched.graph.outputs.append(value)
+    session = session_of(watched, config.layout)
+    histograms = {name: Histogram() for name in tensors}
+    for batch, _ in images.watched("calibrating", verbose):
+        values = session.outputs(batch) | {entry.name: batch}
         for name, histogram in histograms.items():
-            if not np.isfinite(found[name]).all():
+            if not np.isfinite(values[name]).all():
                 raise InputError(
                     f"calibration: tensor {name!r} is NaN or infinite on these "
                     "images; no range can be taken."
                 )
-            histogram.add(found[name])
+            histogram.add(values[name])
     return {
-        name: one.minmax() if name == entry.name else getattr(one, method)()
-        for name, one in histograms.items()
+        name: histogram.minmax()
+        if name == entry.name
+        else getattr(histogram, config.calibration_method)()
+        for name, histogram in histograms.items()
     }

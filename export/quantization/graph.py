@@ -1,0 +1,100 @@
+"""What the passes ask of a graph: constants, consumers, and the layers with weights.
+
+Producers and consumers come from onnx_ir (`value.producer()`, `value.uses()`).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx_ir as ir
+
+WITH_WEIGHTS = ("Conv", "Gemm", "MatMul")
+# Their output holds values of their input alone: one scale serves both sides.
+VALUES_PASS = (
+    "Flatten",
+    "MaxPool",
+    "Pad",
+    "Reshape",
+    "Slice",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+)
+
+
+def array_of(value: ir.Value | None) -> np.ndarray | None:
+    """The array of a constant; None of any other tensor, and of a missing input."""
+    if value is None or value.const_value is None:
+        return None
+    return value.const_value.numpy()
+
+
+def add_constant(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
+    """A new initializer of the graph."""
+    value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
+    graph.register_initializer(value)
+    return value
+
+
+def remove_unused_constants(graph: ir.Graph) -> None:
+    for name, value in list(graph.initializers.items()):
+        if not value.uses() and not value.is_graph_output():
+            del graph.initializers[name]
+
+
+def sole_consumer(value: ir.Value) -> ir.Node | None:
+    """The one node that reads a tensor, once, which nothing else uses."""
+    uses = list(value.uses())
+    if len(uses) != 1 or value.is_graph_output():
+        return None
+    return uses[0].node
+
+
+def layers_with_weights(model: ir.Model) -> list[ir.Node]:
+    """The nodes that multiply by a constant float32 array of two axes or more."""
+    layers = []
+    for node in model.graph:
+        kernel = node.inputs[1].const_value if node.op_type in WITH_WEIGHTS else None
+        if kernel is not None and kernel.dtype == ir.DataType.FLOAT:
+            layers += [node] if len(kernel.shape) > 1 else []
+    return layers
+
+
+def channel_axis(node: ir.Node) -> int:
+    """The axis of the output channels in the kernel of a layer with weights."""
+    if node.op_type == "Conv" or node.attributes.get_int("transB", 0):
+        return 0
+    return len(node.inputs[1].const_value.shape) - 1
+
+
+def values_pass(node: ir.Node) -> bool:
+    """Whether a node gives values of its first input alone; a Pad may add zeros."""
+    if node.op_type == "Pad" and len(node.inputs) > 2 and node.inputs[2] is not None:
+        padding = array_of(node.inputs[2])
+        return padding is not None and not padding.any()
+    return node.op_type in VALUES_PASS
+
+
+def chain_to_source(value: ir.Value) -> Iterator[ir.Value]:
+    """The tensor and those that it holds the values of, up to where they arise."""
+    yield value
+    while (node := value.producer()) is not None and values_pass(node):
+        value = node.inputs[0]
+        yield value
+
+
+def after_relu(node: ir.Node) -> ir.Value:
+    """What a node gives, after the ReLU that a runtime fuses with it."""
+    consumer = sole_consumer(node.outputs[0])
+    fused = consumer is not None and consumer.op_type == "Relu"
+    return (consumer if fused else node).outputs[0]
+
+
+def inferred_values(model: ir.Model) -> dict[str, ir.Value]:
+    """Values with the types and shapes that onnx infers, by name; the model stays."""
+    from onnx_ir.passes.common import ShapeInferencePass
+
+    described = model.clone()
+    infer = ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)
+    infer(described)
+    return ir.convenience.create_value_mapping(described.graph)
