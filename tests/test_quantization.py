@@ -35,6 +35,7 @@ from export.quantization.config import (
 )
 from export.quantization.exclude import fewest, rank
 from export.quantization.images import Images, images_of
+from export.quantization.passes import PRECISIONS
 from export.quantization.quantize import prepare
 from export.quantization.quantize import quantize as quantize_model
 from export.quantization.running import session_of
@@ -661,6 +662,24 @@ def test_the_noisiest_node_comes_first(fragile, plan):
     ranked = rank(candidates.build, candidates.layers, "nhwc", images, False)
     assert sorted(ranked) == sorted(candidates.layers)
     assert "layer1-0-conv" in ranked[0]
+
+
+def test_every_candidate_is_built_once_and_the_float32_model_stays(
+    fragile, plan, monkeypatch
+):
+    exact, signature = fragile
+    before = ir.to_proto(exact).SerializeToString()
+    config = plan(precision="int8")
+    built, passes = [], PRECISIONS["int8"]
+
+    def lower(model, layers, ranges):
+        built.append(tuple(layers))
+        passes.lower(model, layers, ranges)
+
+    monkeypatch.setitem(PRECISIONS, "int8", replace(passes, lower=lower))
+    kept = quantize(exact, signature, config).calibration["kept_in_float"]
+    assert kept and len(built) == len(set(built))
+    assert ir.to_proto(exact).SerializeToString() == before
 
 
 def test_the_accuracy_of_float32_is_measured_where_data_is_named(model, tmp_path):

@@ -93,7 +93,7 @@ def _divergence(counts: np.ndarray, stop: int, levels: int) -> float:
     share = np.add.reduceat(clipped, steps) / np.maximum(
         np.add.reduceat(filled.astype(int), steps), 1
     )
-    stepped = np.repeat(share, np.diff([*steps, stop])) * filled
+    stepped = np.repeat(share, np.diff(np.append(steps, stop))) * filled
     clipped[-1] += counts[stop:].sum()
     if not clipped.sum():
         return 0.0

@@ -81,9 +81,9 @@ class QuantizationConfig:
         elif self.validate == NO_EVALUATION:
             unread += ACCURACY_OPTIONS
             where += f" and validate={NO_EVALUATION!r}"
-        for one in fields(self):
-            value = getattr(self, one.name)
-            if one.name in unread and value != one.default:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in unread and value != field.default:
                 raise InputError(
-                    f"{one.name}={value!r} has no effect with {where}: leave it out."
+                    f"{field.name}={value!r} has no effect with {where}: leave it out."
                 )

@@ -120,7 +120,7 @@ def rank(
     batches: Sequence[np.ndarray],
     verbose: bool,
 ) -> list[str]:
-    """The layers, the one that adds most noise to the output first.
+    """The layers, beginning with the one that adds most noise to the output.
 
     Each is lowered alone, all others in float32, and the change of the first output
     is measured in mean squares; of probabilities, that of their logarithms.

@@ -14,6 +14,8 @@ from export.quantization.graph import (
     add_constant,
     array_of,
     inferred_values,
+    is_constant,
+    name_of,
     remove_unused_constants,
 )
 
@@ -41,7 +43,7 @@ ELEMENTWISE = ("Abs", "Add", "Mul", "Sub")
 
 def products(model: ir.Model) -> list[str]:
     """Names of the nodes that float16 matters for, in the order of the graph."""
-    return [node.name for node in model.graph if node.op_type in WITH_WEIGHTS]
+    return [name_of(node) for node in model.graph if node.op_type in WITH_WEIGHTS]
 
 
 def to_float16(model: ir.Model, layers: Collection[str]) -> None:
@@ -68,14 +70,14 @@ def to_float16(model: ir.Model, layers: Collection[str]) -> None:
         if node not in in_float16:
             continue
         for place, value in enumerate(node.inputs):
-            if value not in floats or value.producer() in in_float16:
+            if value is None or value not in floats or value.producer() in in_float16:
                 continue
             if value not in halves:
                 halves[value] = _rounded(graph, node, value)
             node.replace_input_with(place, halves[value])
         for value in node.outputs:
             if value in floats:
-                _widen_for_others(graph, value, in_float16)
+                _widen_for_others(node, value, in_float16)
     remove_unused_constants(graph)
 
 
@@ -104,8 +106,9 @@ def _rounded(graph: ir.Graph, node: ir.Node, value: ir.Value) -> ir.Value:
 
     A constant is rounded; what lies beyond float16's range is cut, infinity stays.
     """
-    array, name = array_of(value), f"{value.name}.half"
-    if array is not None:
+    name = f"{value.name}.half"
+    if is_constant(value):
+        array = array_of(value)
         finite = np.clip(array, -FLOAT16_MAX, FLOAT16_MAX)
         array = np.where(np.isinf(array), array, finite).astype(np.float16)
         return add_constant(graph, name, array)
@@ -114,10 +117,10 @@ def _rounded(graph: ir.Graph, node: ir.Node, value: ir.Value) -> ir.Value:
     return cast.outputs[0]
 
 
-def _widen_for_others(
-    graph: ir.Graph, value: ir.Value, in_float16: set[ir.Node]
-) -> None:
-    """Has nodes in float32, and the graph's outputs, read a float16 tensor cast."""
+def _widen_for_others(node: ir.Node, value: ir.Value, in_float16: set[ir.Node]) -> None:
+    """Has nodes in float32, and the graph's outputs, read a node's output cast."""
+    graph = node.graph
+    assert isinstance(graph, ir.Graph)
     widened = ir.Value(name=value.name, type=value.type, shape=value.shape)
     others = [use for use in value.uses() if use.node not in in_float16]
     if others or value.is_graph_output():
@@ -127,8 +130,9 @@ def _widen_for_others(
         for consumer, place in others:
             consumer.replace_input_with(place, widened)
         cast = _cast(value, widened, ir.DataType.FLOAT)
-        graph.insert_after(value.producer(), cast)
-    value.name, value.type = f"{value.name}.half", None  # float32 is not true any more
+        graph.insert_after(node, cast)
+    value.name = f"{value.name}.half"
+    value.type = value.shape = None  # float32 is not true any more
 
 
 def _cast(value: ir.Value, result: ir.Value, dtype: ir.DataType) -> ir.Node:

@@ -22,10 +22,27 @@ VALUES_PASS = (
 )
 
 
-def array_of(value: ir.Value | None) -> np.ndarray | None:
-    """The array of a constant; None of any other tensor, and of a missing input."""
-    if value is None or value.const_value is None:
-        return None
+def name_of(item: ir.Value | ir.Node) -> str:
+    """The name, which every value and node in a graph has."""
+    assert item.name is not None
+    return item.name
+
+
+def input_of(node: ir.Node, place: int = 0) -> ir.Value:
+    """An input that the operator always has."""
+    value = node.inputs[place]
+    assert value is not None
+    return value
+
+
+def is_constant(value: ir.Value | None) -> bool:
+    """Whether a tensor is there, and is a constant."""
+    return value is not None and value.const_value is not None
+
+
+def array_of(value: ir.Value | None) -> np.ndarray:
+    """The array of a constant."""
+    assert value is not None and value.const_value is not None
     return value.const_value.numpy()
 
 
@@ -54,9 +71,9 @@ def layers_with_weights(model: ir.Model) -> list[ir.Node]:
     """The nodes that multiply by a constant float32 array of two axes or more."""
     layers = []
     for node in model.graph:
-        kernel = node.inputs[1].const_value if node.op_type in WITH_WEIGHTS else None
-        if kernel is not None and kernel.dtype == ir.DataType.FLOAT:
-            layers += [node] if len(kernel.shape) > 1 else []
+        if node.op_type in WITH_WEIGHTS and is_constant(node.inputs[1]):
+            kernel = array_of(node.inputs[1])
+            layers += [node] if kernel.dtype == "float32" and kernel.ndim > 1 else []
     return layers
 
 
@@ -64,14 +81,13 @@ def channel_axis(node: ir.Node) -> int:
     """The axis of the output channels in the kernel of a layer with weights."""
     if node.op_type == "Conv" or node.attributes.get_int("transB", 0):
         return 0
-    return len(node.inputs[1].const_value.shape) - 1
+    return array_of(node.inputs[1]).ndim - 1
 
 
 def values_pass(node: ir.Node) -> bool:
     """Whether a node gives values of its first input alone; a Pad may add zeros."""
     if node.op_type == "Pad" and len(node.inputs) > 2 and node.inputs[2] is not None:
-        padding = array_of(node.inputs[2])
-        return padding is not None and not padding.any()
+        return is_constant(node.inputs[2]) and not array_of(node.inputs[2]).any()
     return node.op_type in VALUES_PASS
 
 
@@ -79,15 +95,16 @@ def chain_to_source(value: ir.Value) -> Iterator[ir.Value]:
     """The tensor and those that it holds the values of, up to where they arise."""
     yield value
     while (node := value.producer()) is not None and values_pass(node):
-        value = node.inputs[0]
+        value = input_of(node)
         yield value
 
 
 def after_relu(node: ir.Node) -> ir.Value:
     """What a node gives, after the ReLU that a runtime fuses with it."""
     consumer = sole_consumer(node.outputs[0])
-    fused = consumer is not None and consumer.op_type == "Relu"
-    return (consumer if fused else node).outputs[0]
+    if consumer is not None and consumer.op_type == "Relu":
+        return consumer.outputs[0]
+    return node.outputs[0]
 
 
 def inferred_values(model: ir.Model) -> dict[str, ir.Value]:

@@ -1,10 +1,10 @@
 """Images of a data spec, as an exported file wants them at its input."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import floor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from keras_resnet.training.data import Data
 
 PIXELS = 4 * 224 * 224  # that go through a network at once: its maps stay small
-MOST = 256  # images at once
+MAX_BATCH = 256  # images at once
 SEED = 0  # of the order that calibration images are drawn in
 
 
@@ -53,20 +53,22 @@ class Images:
         import tensorflow as tf
 
         try:
-            yield from self.batches.as_numpy_iterator()
+            batches: Any = self.batches.as_numpy_iterator()
+            yield from batches
         except tf.errors.OpError as error:
             raise InputError(
                 f"data={self.name!r} cannot be read: {error.message}"
             ) from error
 
-    def first(self, most: int) -> Sequence[np.ndarray]:
+    def first(self, count: int) -> np.ndarray | list[np.ndarray]:
         """So many images: one array, or a list where their sizes differ."""
-        found = []
-        for images, _ in self:
-            found += list(images[: most - len(found)])
-            if len(found) == most:
+        images = []
+        for batch, _ in self:
+            images += list(batch[: count - len(images)])
+            if len(images) == count:
                 break
-        return np.stack(found) if len({one.shape for one in found}) == 1 else found
+        same_size = len({image.shape for image in images}) == 1
+        return np.stack(images) if same_size else images
 
     def watched(self, name: str, verbose: bool) -> Iterator:
         """As iterating, with the progress on a terminal under this name."""
@@ -95,17 +97,19 @@ def images_of(
 
     if config.precision == "float32" and config.validate in (None, NO_EVALUATION):
         return None, None
-    specs = _calibration_data(config, signature), _evaluation_data(config, signature)
+    calibrate = _calibration_data(config, signature)
+    evaluate = _evaluation_data(config, signature)
     loaded = {
         spec: load(spec, data_dir=config.data_dir)
-        for spec in dict.fromkeys(specs)
+        for spec in dict.fromkeys((calibrate, evaluate))
         if spec is not None
     }
-    calibration, evaluation = map(loaded.get, specs)
-    return (
-        calibration and _training_images(calibration, config, signature),
-        evaluation and _validation_images(evaluation, config, signature),
-    )
+    calibration_images = evaluation_images = None
+    if calibrate is not None:
+        calibration_images = _training_images(loaded[calibrate], config, signature)
+    if evaluate is not None:
+        evaluation_images = _validation_images(loaded[evaluate], config, signature)
+    return calibration_images, evaluation_images
 
 
 def _calibration_data(config: QuantizationConfig, signature: "Signature") -> str | None:
@@ -208,14 +212,14 @@ def _recorded(config: QuantizationConfig, signature: "Signature") -> str | None:
 
 def _check_classes(spec: str, labels: tuple[str, ...], signature: "Signature") -> None:
     classes = signature.model.outputs[0].shape[-1]
-    own = signature.card.labels if signature.card else ()
+    recorded = signature.card.labels if signature.card else ()
     advice = "name another with --validate, or --validate none to go without"
     if len(labels) != classes:
         raise InputError(
             f"validate={spec!r} has {len(labels)} classes, the model {classes}: "
             f"{advice}."
         )
-    if set(own) == set(labels) and tuple(own) != tuple(labels):
+    if set(recorded) == set(labels) and tuple(recorded) != tuple(labels):
         raise InputError(
             f"validate={spec!r} has the model's classes in another order: {advice}."
         )
@@ -234,28 +238,29 @@ def _prepared(data: "Data", source, signature: "Signature") -> "tf.data.Dataset"
             image = decode(image, channels)
         return tf.ensure_shape(image, (None, None, channels)), label
 
-    def one(image, label):
+    def resize(image, label):
         return _resized(image[None], record)[0], label
 
-    def entering(images, labels):
+    def normalize(images, labels):
         if not signature.takes_levels:
             images = record.normalize(images)
         return tf.cast(images, signature.dtype), labels
 
     height, width = record.size
-    batch = max(1, min(MOST, PIXELS // (height * width)))
+    batch = max(1, min(MAX_BATCH, PIXELS // (height * width)))
     source = source.map(pixels, tf.data.AUTOTUNE)
     if signature.preprocess == "full":
         return source.batch(batch if data.source.size else 1)
     if data.source.size != record.size or record.crop != 1:
-        source = source.map(one, tf.data.AUTOTUNE)
-    return source.batch(batch).map(entering).prefetch(tf.data.AUTOTUNE)
+        source = source.map(resize, tf.data.AUTOTUNE)
+    return source.batch(batch).map(normalize).prefetch(tf.data.AUTOTUNE)
 
 
 def _resized(images, record: "Preprocessing"):
     from keras_resnet.images.resample import resize_and_crop
 
-    resized = tuple(floor(side / record.crop) for side in record.size)
+    height, width = record.size
+    resized = floor(height / record.crop), floor(width / record.crop)
     return resize_and_crop(images, resized, record.size, record.interpolation)
 
 

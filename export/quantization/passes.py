@@ -12,7 +12,7 @@ from functools import partial
 import onnx_ir as ir
 
 from export.quantization.float16 import products, to_float16
-from export.quantization.graph import layers_with_weights
+from export.quantization.graph import layers_with_weights, name_of
 from export.quantization.prepare import (
     batch_norm_to_convolution,
     matmul_to_gemm,
@@ -21,6 +21,7 @@ from export.quantization.prepare import (
 from export.quantization.qdq import (
     CPU,
     TENSORRT,
+    Target,
     insert_qdq,
     integer_layers,
     rounded_tensors,
@@ -52,9 +53,9 @@ class Passes:
     weights: str
 
 
-def _calibrated(model: ir.Model, layers: Collection[str], target) -> list[str]:
+def _calibrated(model: ir.Model, layers: Collection[str], target: Target) -> list[str]:
     sources = rounded_tensors(model, layers, target).values()
-    return [value.name for value in dict.fromkeys(sources)]
+    return [name_of(value) for value in dict.fromkeys(sources)]
 
 
 PRECISIONS = {
@@ -83,7 +84,7 @@ PRECISIONS = {
     ),
     "int8-weights": Passes(
         prepare=(name_nodes, matmul_to_gemm),
-        layers=lambda model: [node.name for node in layers_with_weights(model)],
+        layers=lambda model: [name_of(n) for n in layers_with_weights(model)],
         lower=lambda model, layers, ranges: weights_to_int8(model, layers),
         activations="float32",
         weights=INT8_BY_CHANNEL,

@@ -11,6 +11,9 @@ from export.quantization.graph import (
     array_of,
     chain_to_source,
     inferred_values,
+    input_of,
+    is_constant,
+    name_of,
     remove_unused_constants,
     sole_consumer,
 )
@@ -35,21 +38,25 @@ def matmul_to_gemm(model: ir.Model) -> None:
     for node in list(model.graph):
         if node.op_type != "MatMul":
             continue
-        entering, matrix = node.inputs
-        shape, kernel = values[entering.name].shape, array_of(matrix)
-        if shape is None or len(shape) != 2 or kernel is None or kernel.ndim != 2:
+        entering, matrix = input_of(node, 0), input_of(node, 1)
+        shape = values[name_of(entering)].shape
+        if shape is None or len(shape) != 2 or not _has_axes(matrix, 2):
             continue
         inputs, replaced = [entering, matrix], [node]
         consumer = sole_consumer(node.outputs[0])
         if consumer is not None and consumer.op_type == "Add":
             (other,) = (v for v in consumer.inputs if v is not node.outputs[0])
-            bias = array_of(other)
-            if bias is not None and bias.ndim == 1:
+            if _has_axes(other, 1):
                 inputs, replaced = [*inputs, other], [node, consumer]
         gemm = ir.node("Gemm", inputs, name=node.name)
         ir.convenience.replace_nodes_and_values(
             model.graph, node, replaced, [gemm], replaced[-1].outputs, gemm.outputs
         )
+
+
+def _has_axes(value: ir.Value | None, count: int) -> bool:
+    """Whether a tensor is a constant of so many axes."""
+    return is_constant(value) and array_of(value).ndim == count
 
 
 def batch_norm_to_convolution(model: ir.Model) -> None:
@@ -63,14 +70,13 @@ def batch_norm_to_convolution(model: ir.Model) -> None:
     for node in list(model.graph):
         if node.op_type != "BatchNormalization":
             continue
-        *_, source = chain_to_source(node.inputs[0])
+        *_, source = chain_to_source(input_of(node))
         producer = source.producer()
         if producer is None or producer.op_type not in INTEGER_SOURCES:
             continue
-        arrays = [array_of(value) for value in node.inputs[1:]]
-        if any(array is None for array in arrays):
+        if not all(is_constant(value) for value in node.inputs[1:]):
             continue
-        gamma, beta, mean, variance = arrays
+        gamma, beta, mean, variance = (array_of(value) for value in node.inputs[1:])
         scale = gamma / np.sqrt(variance + node.attributes.get_float("epsilon", 1e-5))
         shift = beta - mean * scale
         kernel = scale.astype("float32").reshape(-1, 1, 1, 1)

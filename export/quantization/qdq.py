@@ -18,7 +18,10 @@ from export.quantization.graph import (
     array_of,
     chain_to_source,
     channel_axis,
+    input_of,
+    is_constant,
     layers_with_weights,
+    name_of,
     remove_unused_constants,
     sole_consumer,
     values_pass,
@@ -39,7 +42,7 @@ def integer_layers(model: ir.Model) -> list[str]:
         follows = node.op_type in FOLLOWING and integers.issuperset(node.inputs)
         follows = follows and len(set(node.inputs)) == len(node.inputs)  # no square
         if node in weighted or follows:
-            names.append(node.name)
+            names.append(name_of(node))
             integers.add(node.outputs[0])
         elif node.op_type == "Relu" or values_pass(node):
             integers.update(node.outputs if node.inputs[0] in integers else ())
@@ -65,10 +68,11 @@ def before_tensorrt_kernels(nodes: Iterable[ir.Node]) -> Iterator[ir.Value]:
     """
     for node in nodes:
         if node.op_type == "Add":
-            fused = [v for v in node.inputs if _ends_convolution(v)][-1:]
-            yield from (v for v in node.inputs if v not in fused)
+            addends = [input_of(node, 0), input_of(node, 1)]
+            fused = [value for value in addends if _ends_convolution(value)][-1:]
+            yield from (value for value in addends if value not in fused)
         elif node.op_type not in ("Concat", "Mul", "Sigmoid"):
-            yield node.inputs[0]
+            yield input_of(node)
 
 
 def _ends_convolution(value: ir.Value) -> bool:
@@ -129,14 +133,14 @@ def insert_qdq(
     graph, rounded = model.graph, rounded_tensors(model, layers, target)
     layers, scales = set(layers), {}
     for source in dict.fromkeys(rounded.values()):
-        scale, zero_point = scale_of(*ranges[source.name], target.dtype)
+        scale, zero_point = scale_of(*ranges[name_of(source)], target.dtype)
         scales[source] = (
             add_constant(graph, f"{source.name}.scale", scale),
             add_constant(graph, f"{source.name}.zero_point", zero_point),
         )
     for node in list(graph):
         if node.name in layers and node.op_type in WITH_WEIGHTS:
-            scale, _ = scales[rounded[node.inputs[0]]]
+            scale, _ = scales[rounded[input_of(node)]]
             _round_weights(node, array_of(scale), target.integer_bias)
     for value, source in rounded.items():
         _insert_pair(graph, value, *scales[source])
@@ -152,12 +156,12 @@ def _round_weights(node: ir.Node, entering: np.ndarray, integer_bias: bool) -> N
         integer_bias: whether the bias shall be int32.
     """
     kernel, axis = array_of(node.inputs[1]), channel_axis(node)
-    bias = array_of(node.inputs[2]) if len(node.inputs) > 2 else None
-    if bias is None or not integer_bias:
+    has_bias = len(node.inputs) > 2 and is_constant(node.inputs[2])
+    if not has_bias or not integer_bias:
         levels, scale = quantize_weights(kernel, axis)
         insert_dequantize(node, 1, levels, scale, axis)
         return
-    bias = bias.reshape(-1)
+    bias = array_of(node.inputs[2]).reshape(-1)
     levels, scale = quantize_weights(
         kernel, axis, min_scale=np.abs(bias) / (entering * MAX_BIAS)
     )

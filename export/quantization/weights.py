@@ -13,6 +13,7 @@ from export.quantization.graph import (
     add_constant,
     array_of,
     channel_axis,
+    input_of,
     layers_with_weights,
     remove_unused_constants,
 )
@@ -48,20 +49,22 @@ def insert_dequantize(
     node: ir.Node, place: int, levels: np.ndarray, scale: np.ndarray, axis: int
 ) -> None:
     """Has an input of a node come from integers through a DequantizeLinear."""
+    graph = node.graph
+    assert isinstance(graph, ir.Graph)
     name = f"{node.name}.{'bias' if place == 2 else 'kernel'}.rounded"
     zeros = np.zeros(scale.shape, levels.dtype)
     dequantize = ir.node(
         "DequantizeLinear",
         [
-            add_constant(node.graph, f"{name}.quantized", levels),
-            add_constant(node.graph, f"{name}.scale", scale),
-            add_constant(node.graph, f"{name}.zero_point", zeros),
+            add_constant(graph, f"{name}.quantized", levels),
+            add_constant(graph, f"{name}.scale", scale),
+            add_constant(graph, f"{name}.zero_point", zeros),
         ],
         {"axis": axis},
         outputs=[ir.val(name)],
         name=name,
     )
-    node.graph.insert_before(node, dequantize)
+    graph.insert_before(node, dequantize)
     node.replace_input_with(place, dequantize.outputs[0])
 
 
@@ -79,7 +82,7 @@ def weights_to_int8(model: ir.Model, layers: Collection[str]) -> None:
     for node in layers_with_weights(model):
         if node.name not in layers:
             continue
-        kernel = node.inputs[1]
+        kernel = input_of(node, 1)
         if kernel not in widened:
             axis, weights = channel_axis(node), array_of(kernel)
             levels, scale = quantize_weights(weights, axis)
