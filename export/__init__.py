@@ -5,7 +5,7 @@
     export(model, "resnet50.onnx")                  # also .tflite, .xml, a folder
     export(model, "resnet50.onnx", ExportConfig(output="logits", preprocess="full"))
     predict = load("resnet50.onnx")                 # needs no Keras
-    predict(["cat.jpg"])
+    predict(images)                                 # uint8, of any sizes
 
 The suffix tells the format. What only one format has is in its own function:
 `export.onnx.export_onnx` (opset, layout, lower precisions), and in the same way

@@ -10,10 +10,16 @@ from keras_resnet.style import Style
 
 # Names of the layers of a deep stem: each convolution, and the normalization and
 # activation before it. In the original order they are places in timm's Sequential.
-_DEEP_NAMES = (("conv1-0",), ("conv1-3", "conv1-1", "conv1-2"))
-_DEEP_NAMES += (("conv1-6", "conv1-4", "conv1-5"),)
-_DEEP_V2_NAMES = (("stem-conv1",), ("stem-conv2", "stem-norm1", "stem-relu1"))
-_DEEP_V2_NAMES += (("stem-conv3", "stem-norm2", "stem-relu2"),)
+_DEEP_NAMES = (
+    ("conv1-0",),
+    ("conv1-3", "conv1-1", "conv1-2"),
+    ("conv1-6", "conv1-4", "conv1-5"),
+)
+_DEEP_V2_NAMES = (
+    ("stem-conv1",),
+    ("stem-conv2", "stem-norm1", "stem-relu1"),
+    ("stem-conv3", "stem-norm2", "stem-relu2"),
+)
 
 
 def stem(x, net: Architecture, style: Style, name: str):

@@ -159,13 +159,12 @@ def whole_command(words, tmp_path_factory):
 def kill_after_an_epoch(words, seconds):
     """Starts a process, and kills it some time after it told the end of an epoch."""
     command = [sys.executable, "-m", "keras_resnet.training", *words]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    for line in process.stdout:
-        if line.startswith("epoch "):
-            break
-    time.sleep(seconds)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if line.startswith("epoch "):
+                break
+        time.sleep(seconds)
+        process.send_signal(signal.SIGKILL)
 
 
 def test_a_killed_process_goes_on_to_the_same_end(whole_command, words, tmp_path):

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from export.benchmark.latency_chart import (
+    chart_label,
     draw_latency,
     draw_speed,
     looks_of,
     names_of,
-    printable,
     scale_milliseconds,
 )
 from export.benchmark.tables import number_of
@@ -77,7 +77,7 @@ def accurate(rows: Sequence[Row]) -> list[Row]:
                 {
                     **row,
                     "quality": row[name] * times,
-                    "quality_unit": f"{unit}, {printable(row['accuracy_data'])}"
+                    "quality_unit": f"{unit}, {chart_label(row['accuracy_data'])}"
                     if name == "top1" and row.get("accuracy_data")
                     else unit,
                 }
@@ -121,7 +121,7 @@ def _accuracy(figure, rows: Sequence[Row]) -> None:
     ways = names_of([_way(row) for row in rows])
     looks = looks_of([_way(row) for row in rows])
     known = (row.get("architecture") or row.get("model", "") for row in rows)
-    models = [printable(one) for one in known]
+    models = [chart_label(one) for one in known]
     markers = dict(zip(dict.fromkeys(models), itertools.cycle(MARKERS), strict=False))
     units = list(dict.fromkeys(row["quality_unit"] for row in rows))
     for axes, unit in zip(_panels(figure, len(units)), units, strict=True):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from export.benchmark.tables import labels_of
+from keras_resnet.common.errors import printable
 
 LONGEST = 60  # characters of a name in an image
 STYLES = ("-", "--", "-.")  # for more lines than there are colours
@@ -126,7 +127,7 @@ def names_of(rows: Sequence[dict[str, Any]]) -> list[str]:
     kept = kept or labels_of(rows)[:1]
     return [
         " ".join(
-            f"{row[name]} threads" if name == "threads" else printable(row[name])
+            f"{row[name]} threads" if name == "threads" else chart_label(row[name])
             for name in kept
             if row.get(name) is not None
         )
@@ -134,9 +135,9 @@ def names_of(rows: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def printable(value: Any) -> str:
+def chart_label(value: Any) -> str:
     """A text short enough for an image, with nothing in it that has no shape."""
-    text = "".join(c if c.isprintable() else "?" for c in str(value))
+    text = printable(str(value), replacement="?")
     text = f" {text}" if text.startswith("_") else text  # legends leave those out
     half = LONGEST // 2
     return text if len(text) <= LONGEST else f"{text[: half - 1]}...{text[2 - half :]}"

@@ -19,6 +19,7 @@ from export.benchmark.tables import (
     conditions,
     labels_of,
 )
+from keras_resnet.common.errors import printable
 
 Row = dict[str, Any]
 
@@ -67,7 +68,7 @@ def write_page(rows: Sequence[Row], path: Path) -> None:
 
 def _text(text: str) -> str:
     """Text for HTML, without what HTML cannot hold."""
-    return escape("".join(c if c.isprintable() else " " for c in text))
+    return escape(printable(text, replacement=" "))
 
 
 def _subjects(rows: Sequence[Row]) -> list[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from export.benchmark.measure import CONTENDED, PERCENTILES, samples_for
+from keras_resnet.common.errors import printable
 
 Row = dict[str, Any]
 MOST = 1e15  # no number that is told of a measurement is larger
@@ -178,7 +179,7 @@ def markdown(rows: Sequence[Row], machine: Row) -> str:
 
 def _escaped(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
-    text = "".join(c if c.isprintable() else " " for c in text)
+    text = printable(text, replacement=" ")
     for character in "\\`*_[]<>|":
         text = text.replace(character, "\\" + character)
     return text

@@ -18,7 +18,7 @@ def evaluate(
     Args:
         run: NHWC images to the outputs by name: "probabilities" or "logits", (N,
             classes); or "classes", (N, k), best first.
-        images: batches of (images, labels).
+        batches: of (images, labels).
 
     Returns:
         {"top1": share, "top5": share or None where the file gives fewer than five of

@@ -21,6 +21,7 @@ from export.runtime.session import MOST_THREADS
 from keras_resnet.common.errors import InputError
 from keras_resnet.common.files import write_beside
 from keras_resnet.common.fingerprint import fingerprint, sha256
+from keras_resnet.common.numbers import is_whole
 
 MOST_BYTES = 2**20
 MOST_BATCH = 2**16
@@ -75,8 +76,7 @@ def _are_names(values: Any, choices: set[str], least: int = 1) -> bool:
 
 
 def _is_count(value: Any, most: int) -> bool:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return value is None or (whole and 1 <= value <= most)
+    return value is None or is_whole(value, 1, most)
 
 
 def tuned_path(path: str | os.PathLike) -> Path:

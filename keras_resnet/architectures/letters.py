@@ -13,10 +13,9 @@ from keras_resnet.architectures.records import (
 
 C = {"stem": DeepStem((32, 32, 64))}  # a deep stem
 S = {"stem": DeepStem((64, 64, 128))}
-T_STEM = {"stem": DeepStem((24, 32, 64))}
 D = C | {"shortcut": "D"}  # a deep stem, and a pool in the shortcut
 E = S | {"shortcut": "D"}
-T = T_STEM | {"shortcut": "D"}
+T = D | {"stem": DeepStem((24, 32, 64))}
 SE = {"attention": SqueezeExcitation()}
 ECA = {"attention": EfficientAttention()}
 AA = {"antialias": "average"}

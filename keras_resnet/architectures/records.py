@@ -132,19 +132,18 @@ class Block(Record):
 
 
 @dataclass(frozen=True)
-class Basic(Block):
-    """Two 3x3 convolutions (He2015, fig. 5 left).
+class OriginalBlock(Block):
+    """What basic and bottleneck blocks in the original order have in common.
 
     Attributes:
         reduce_first: divides the channels of the first convolution.
-        antialias: takes over the stride of the first convolution.
+        antialias: takes over the stride of the convolution that has it.
         attention: after the branch.
         shortcut: where the shape changes; "none" in a plain net.
         shortcut_kernel: side of a "B" projection's kernel where it has a stride.
         project_first: whether a stage's first block projects an unchanged shape too.
     """
 
-    expansion: ClassVar[int] = 1
     reduce_first: int = 1
     antialias: Antialias | None = None
     attention: Attention | None = None
@@ -164,19 +163,20 @@ class Basic(Block):
 
 
 @dataclass(frozen=True)
-class Bottleneck(Block):
+class Basic(OriginalBlock):
+    """Two 3x3 convolutions (He2015, fig. 5 left)."""
+
+    expansion: ClassVar[int] = 1
+
+
+@dataclass(frozen=True)
+class Bottleneck(OriginalBlock):
     """1x1, 3x3 and 1x1 convolutions (He2015, fig. 5 right).
 
     Attributes:
         stride_conv: the convolution that carries the stride: 2, the 3x3, or 1.
         groups: of the 3x3 convolution (Xie2016).
         base_width: channels of a group, for 64 of the stage's width.
-        reduce_first: divides the channels of the first convolution.
-        antialias: takes over the stride of that convolution.
-        attention: after the branch.
-        shortcut: where the shape changes; "none" in a plain net.
-        shortcut_kernel: side of a "B" projection's kernel where it has a stride.
-        project_first: whether a stage's first block projects an unchanged shape too.
         branch_widths: of a stage that was pruned: channels of the first two
             convolutions of each of its blocks, in place of what the width gives.
         outputs: of a stage that was pruned: channels that leave each of its blocks.
@@ -185,19 +185,11 @@ class Bottleneck(Block):
     stride_conv: Literal[1, 2] = 2
     groups: int = 1
     base_width: int = 64
-    reduce_first: int = 1
-    antialias: Antialias | None = None
-    attention: Attention | None = None
-    shortcut: Shortcut = "B"
-    shortcut_kernel: int = 1
-    project_first: bool = False
     branch_widths: tuple[tuple[int, int], ...] = ()
     outputs: int | None = None
 
     def __post_init__(self):
         super().__post_init__()
-        if self.shortcut_kernel % 2 == 0:
-            raise refusal(self, "shortcut_kernel", "an odd number is needed")
         if bool(self.branch_widths) != bool(self.outputs):
             raise refusal(self, "outputs", "it goes together with branch_widths")
 
@@ -206,7 +198,6 @@ class Bottleneck(Block):
 
     def arguments(self, index: int) -> dict[str, Any]:
         arguments = super().arguments(index)
-        arguments["project"] = arguments.pop("project_first") and index == 0
         widths = arguments.pop("branch_widths")
         arguments["widths"] = widths[index] if widths else None
         return arguments

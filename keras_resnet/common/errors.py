@@ -52,9 +52,17 @@ class MissingPackageError(KerasResNetError, ImportError):
     """An optional package is needed and not installed; the message installs it."""
 
 
-def printable(text: str, longest: int | None = None) -> str:
-    """The text with unprintable characters escaped, cut off after `longest`."""
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+def printable(
+    text: str, longest: int | None = None, replacement: str | None = None
+) -> str:
+    """The text without characters that cannot be printed.
+
+    Args:
+        text: any.
+        longest: number of characters after which it is cut off.
+        replacement: of each such character; by default it is escaped.
+    """
+    text = "".join(c if c.isprintable() else replacement or repr(c)[1:-1] for c in text)
     return text if longest is None or len(text) <= longest else f"{text[:longest]}..."
 
 

@@ -105,7 +105,11 @@ def read_npz(
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # NumPy leaves a damaged file open if it has opened it by itself.
+        with (
+            Path(path).open("rb") as file,
+            np.load(file, allow_pickle=False) as arrays,
+        ):
             images = arrays["images"]
             labels = arrays.get("labels")
         first = images[:count]  # an IndexError where `images` is a single number
