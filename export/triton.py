@@ -145,7 +145,7 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    folder = parse(make_repository, args, prog="python -m export.triton")
+    folder = parse(make_repository, args, prog="python -m export.triton")()
     print(f"{folder}: runs in onnxruntime")
 
 

@@ -1,5 +1,6 @@
 """Files appear whole or not at all; commands answer bad input with one line."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -125,6 +126,52 @@ def test_our_own_faults_keep_their_traceback():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
+
+
+FAKE_TENSORFLOW = """
+import os
+os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called ...\\n")
+os.write(2, b"I0 1 cudart_stub.cc:31] Could not find cuda drivers on your machine\\n")
+os.write(2, b"libwanted.so is missing\\n")
+{}
+class config:
+    def list_physical_devices():
+        os.write(2, b"E0 1 cuda_platform.cc:52] failed call to cuInit: 303\\n")
+"""
+
+
+@pytest.mark.parametrize("fault", ["", "raise OSError('no libwanted.so')"])
+@pytest.mark.parametrize("level", [None, "1"])
+def test_tensorflow_starts_quietly(tmp_path, monkeypatch, level, fault):
+    """Only its start-up lines are held back, and only where the user did not ask."""
+    (tmp_path / "tensorflow.py").write_text(FAKE_TENSORFLOW.format(fault))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+    if level:
+        monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", level)
+    code = (
+        "import os\nfrom keras_resnet.common.command import run\ndef main():\n"
+        "    import tensorflow\n"
+        "    os.write(2, os.environ['TF_CPP_MIN_LOG_LEVEL'].encode())\n"
+        "run(main)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    lines = done.stderr.splitlines()
+    assert "libwanted.so is missing" in lines
+    assert any("cuda drivers" in line for line in lines) == bool(level)
+    assert any(line.startswith("WARNING: All log") for line in lines) == bool(level)
+    assert (lines[-1] == (level or "2")) == (not fault)
+    assert ("OSError: no libwanted.so" in lines) == bool(fault)
+
+
+def test_real_tensorflow_starts_without_a_line(monkeypatch):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+    code = (
+        "from keras_resnet.common.command import run\ndef main():\n"
+        "    import tensorflow\n    print(tensorflow.constant(1) + 1)\nrun(main)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_closest():

@@ -7,10 +7,9 @@
 Runs without TensorFlow and Keras: whatever is to be known of a file stands in it.
 """
 
-import functools
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -144,20 +143,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """The command line; `args` in place of sys.argv."""
     words = sys.argv[1:] if args is None else args
     command = f"{PROG} {shlex.join(words)}"
-    parse(_later(benchmark), args, prog=PROG)(command=command)
-
-
-def _later(function: Callable) -> Callable:
-    """`function` to tyro, but returns the call instead of making it.
-
-    `parse` keeps standard error to itself, where the progress bar goes.
-    """
-
-    @functools.wraps(function)
-    def described(*args, **kwargs):
-        return functools.partial(function, *args, **kwargs)
-
-    return described
+    parse(benchmark, args, prog=PROG)(command=command)
 
 
 if __name__ == "__main__":

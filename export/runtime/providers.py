@@ -11,16 +11,15 @@ a GPU.
 import contextlib
 import functools
 import io
-import os
 import re
-import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import onnxruntime as ort
 
 from export.runtime import plugin
 from export.runtime.installed import check_installed, conflict
+from keras_resnet.common.command import stderr_into
 from keras_resnet.common.errors import InputError, closest
 
 # Best first. OpenVINO is asked for by name: its numbers are others than the CPU's.
@@ -85,7 +84,11 @@ def why_not(name: str) -> str:
         return plugin.missing()
     if full_name(name) not in ort.get_available_providers():
         return conflict() or "this build of onnxruntime does not have it"
-    with _collected_output() as output:
+    with (
+        tempfile.TemporaryFile() as output,
+        stderr_into(output),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         if name in HINTS:
             # CUDA and cuDNN from pip lie where the system's loader does not look.
             ort.preload_dlls()
@@ -101,21 +104,6 @@ def why_not(name: str) -> str:
         output.seek(0)
         reason = _reason(output.read().decode(errors="replace"))
     return f"{reason}; {HINTS[name]}" if name in HINTS else reason
-
-
-@contextlib.contextmanager
-def _collected_output() -> Iterator[io.BufferedRandom]:
-    """A file that takes what Python prints and what C++ writes on standard error."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as output:
-        os.dup2(output.fileno(), 2)
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                yield output
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 def _reason(log: str) -> str:

@@ -1,18 +1,23 @@
-"""What every command line of the project shares: flags, errors, exit status."""
+"""What every command line of the project shares: flags, errors, exit status, and
+which lines of the libraries below reach standard error."""
 
 import contextlib
+import functools
+import importlib.abc
+import importlib.util
 import io
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, BinaryIO
 
 from keras_resnet.common.errors import InputError, KerasResNetError
 
 
 def parse(described: Callable, args: Sequence[str] | None = None, **options: Any):
-    """Fills a dataclass (or calls a function) from the command line, through tyro.
+    """Fills a dataclass, or a function's arguments, from the command line with tyro.
 
     Flags, types, help and close-match errors come from the annotations and
     docstrings. A wrong flag raises an InputError of one line, in place of tyro's
@@ -22,9 +27,15 @@ def parse(described: Callable, args: Sequence[str] | None = None, **options: Any
         described: the dataclass or function.
         args: the words of the command line; None takes sys.argv.
         **options: passed on to `tyro.cli`.
+
+    Returns:
+        The dataclass; or the function with its arguments bound (functools.partial),
+        still to be called, so that its output does not count as tyro's.
     """
     import tyro
 
+    if not isinstance(described, type):
+        described = _bound(described)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -33,6 +44,16 @@ def parse(described: Callable, args: Sequence[str] | None = None, **options: Any
         if stop.code:
             raise InputError(_one_line(complaint.getvalue())) from None
         raise
+
+
+def _bound(function: Callable) -> Callable[..., functools.partial]:
+    """A function of the same signature that binds its arguments and does no more."""
+
+    @functools.wraps(function)
+    def bind(*args, **kwargs) -> functools.partial:
+        return functools.partial(function, *args, **kwargs)
+
+    return bind
 
 
 def _one_line(box: str) -> str:
@@ -49,8 +70,13 @@ def run(main: Callable[[], None]) -> None:
     A KerasResNetError becomes one line on standard error and exit status 2; Ctrl-C
     ends with 130, and a reader that has gone (`| head`) quietly with 141, as shells
     have it. Any other exception is a fault of ours and keeps its traceback.
+
+    TensorFlow starts without its start-up lines, unless the environment variable
+    TF_CPP_MIN_LOG_LEVEL is set: then it writes what that asks for.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+        sys.meta_path.insert(0, _QuietTensorFlow())
     try:
         main()
         sys.stdout.flush()
@@ -64,3 +90,57 @@ def run(main: Callable[[], None]) -> None:
         # Python flushes once more at its end, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+@contextlib.contextmanager
+def stderr_into(file: BinaryIO) -> Iterator[None]:
+    """What Python and C++ libraries write on standard error goes into the file."""
+    if sys.stderr is None:  # closed by the shell
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+class _QuietTensorFlow(importlib.abc.MetaPathFinder):
+    """Imports TensorFlow, when something does, without its start-up lines.
+
+    TensorFlow 2.21 writes them in C++ before it reads TF_CPP_MIN_LOG_LEVEL, and one
+    at level E where a machine has no GPU. Every other line appears after the import.
+    """
+
+    LINES = re.compile(
+        rb"WARNING: All log messages before absl::InitializeLog\(\) is called"
+        rb"|.*\] Could not find cuda drivers on your machine"
+        rb"|.*\] failed call to cuInit"
+    )
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec and spec.loader:
+            spec.loader.exec_module = functools.partial(
+                self._exec_module, spec.loader.exec_module
+            )
+        return spec
+
+    def _exec_module(self, exec_module, module):
+        with tempfile.TemporaryFile() as output:
+            try:
+                with stderr_into(output):
+                    exec_module(module)
+                    module.config.list_physical_devices()  # looks for GPUs
+            finally:
+                output.seek(0)
+                for line in output:
+                    if not self.LINES.match(line):
+                        os.write(2, line)
