@@ -1,6 +1,7 @@
 """`python -m keras_resnet.predict`: what is in a photograph, or in a folder of them."""
 
 import csv
+import io
 import sys
 import warnings
 from collections.abc import Iterator
@@ -85,12 +86,11 @@ def main(args: list[str] | None = None) -> None:
 
 def _load(flags: Flags) -> "keras.Model":
     """The classifier, with its card."""
-    own = Path(flags.weights).suffix == ".keras"
-    name = _architecture(flags) if flags.model or not own else None
+    if Path(flags.weights).suffix != ".keras":
+        return _build(_architecture(flags), flags)
+    name = _architecture(flags) if flags.model else None
     from keras_resnet.saving import card_of, load_model
 
-    if not own:
-        return _build(name, flags)
     model = load_model(flags.weights)
     card = card_of(model)
     if name and card and card.architecture.name != name:
@@ -142,9 +142,10 @@ def _predict(
     from keras_resnet.saving import card_of
 
     classes, channels = model.output_shape[-1], model.input_shape[-1]
-    labels = card_of(model).labels
+    card = card_of(model)
+    labels = card.labels if card else ()
     if not labels and classes != 1000:  # which would be ImageNet's
-        labels = [f"class {i}" for i in range(classes)]
+        labels = tuple(f"class {i}" for i in range(classes))
     read = 0
     with tqdm(total=len(paths), unit="image", disable=not flags.table) as bar:
         for start in range(0, len(paths), flags.batch_size):
@@ -191,5 +192,6 @@ def _print(predictions) -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors=_NAMES)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=_NAMES)
     run(main)

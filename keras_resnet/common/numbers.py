@@ -21,7 +21,7 @@ def is_whole(value: Any, minimum: int = 1, maximum: int | None = None) -> bool:
     """Whether `value` is a whole number of at least `minimum` and at most `maximum`."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         return False
-    return minimum <= value and (maximum is None or value <= maximum)
+    return minimum <= int(value) and (maximum is None or int(value) <= maximum)
 
 
 def is_number(value: Any) -> bool:

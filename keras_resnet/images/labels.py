@@ -83,7 +83,7 @@ def _probabilities(outputs: Any) -> np.ndarray:
     from keras import ops
 
     try:
-        scores = ops.convert_to_numpy(outputs).astype("float64")
+        scores = np.asarray(ops.convert_to_numpy(outputs), "float64")
     except (TypeError, ValueError) as error:
         raise InputError("outputs: an array of numbers is needed.") from error
     if scores.ndim != 2 or not scores.size:

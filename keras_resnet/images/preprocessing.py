@@ -86,8 +86,10 @@ class Preprocessing:
 
         images = self._checked(images)
         images = images if len(images.shape) == 4 else images[None]
-        resized = tuple(floor(side / self.crop) for side in self.size)
-        images = resize_and_crop(images, resized, self.size, self.interpolation)
+        height, width = (floor(side / self.crop) for side in self.size)
+        images = resize_and_crop(
+            images, (height, width), self.size, self.interpolation
+        )
         return self.normalize(ops.reshape(images, (-1, *self.size, len(self.mean))))
 
     def _checked(self, images: Any) -> Any:
@@ -97,16 +99,16 @@ class Preprocessing:
         if not hasattr(images, "shape"):
             images = np.asarray(images)
         dtype = getattr(images.dtype, "name", str(images.dtype).split(".")[-1])
-        rank = None if images.shape is None else len(images.shape)
-        if dtype != "uint8" or rank not in (3, 4) or 0 in images.shape:
+        shape = tuple(images.shape or [])  # of unknown rank it is empty
+        if dtype != "uint8" or len(shape) not in (3, 4) or 0 in shape:
             raise InputError(
                 f"images: {dtype} of {images.shape}; uint8 images of 0..255, one of "
                 "(height, width, channels) or a batch, are needed."
             )
-        if images.shape[-1] not in (None, len(self.mean)):
+        if shape[-1] not in (None, len(self.mean)):
             raise InputError(
-                f"images: {images.shape[-1]} channels (the last axis of "
-                f"{tuple(images.shape)}); the weights take {len(self.mean)}."
+                f"images: {shape[-1]} channels (the last axis of {shape}); the "
+                f"weights take {len(self.mean)}."
             )
         return images
 
@@ -144,8 +146,10 @@ class Preprocessing:
         unknown = record.keys() - {field.name for field in fields(cls)}
         if unknown:
             raise InputError(f"preprocessing has an unknown entry {min(unknown)!r}.")
-        tuples = ("size", "mean", "std")
-        return cls(**record | {key: tuple(record[key]) for key in tuples})
+        tuples: dict[str, Any] = {
+            key: tuple(record[key]) for key in ("size", "mean", "std")
+        }
+        return cls(**record | tuples)
 
 
 def preprocess(images: Any, weights: Any) -> Any:

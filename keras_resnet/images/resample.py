@@ -8,8 +8,9 @@ only the rows inside the crop are made. Shapes may be unknown, as in a `tf.data`
 
 from typing import Any
 
-from keras import ops
+import keras
 
+ops: Any = keras.ops  # whose annotations say None where a tensor is returned
 # Half a kernel's width in pixels, as in Pillow's Resample.c.
 REACH = {"bilinear": 1, "bicubic": 2}
 BITS = 22  # of a weight's fraction in Pillow's Resample.c: PRECISION_BITS
