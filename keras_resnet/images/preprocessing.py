@@ -87,9 +87,7 @@ class Preprocessing:
         images = self._checked(images)
         images = images if len(images.shape) == 4 else images[None]
         height, width = (floor(side / self.crop) for side in self.size)
-        images = resize_and_crop(
-            images, (height, width), self.size, self.interpolation
-        )
+        images = resize_and_crop(images, (height, width), self.size, self.interpolation)
         return self.normalize(ops.reshape(images, (-1, *self.size, len(self.mean))))
 
     def _checked(self, images: Any) -> Any:
