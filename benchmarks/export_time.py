@@ -95,21 +95,20 @@ def remarks(rows: list[dict]) -> list[str]:
 
 def main() -> None:
     flags = parse(Flags)
-    from tqdm import tqdm
-
     from export.benchmark.results import refuse_results, write_results
 
     refuse_results(flags.out, flags.force)
     from keras_resnet.common.fingerprint import fingerprint
+    from keras_resnet.common.progress import Progress
 
     machine = fingerprint()
     found: dict[tuple[str, str], list[dict]] = {}
     turns = [
         (s, n) for _ in range(flags.repetitions) for n in flags.models for s in SIDES
     ]
-    for side, name in tqdm(turns, desc="exports"):
+    for side, name in Progress(turns, desc="exports"):
         found.setdefault((side, name), []).extend(exported(side, name))
-    for names in tqdm(GROWTH if flags.growth else (), desc="growth"):
+    for names in Progress(GROWTH if flags.growth else (), desc="growth"):
         for name, one in zip(names, exported(SIDES[0], *names), strict=True):
             found[SIDES[0], name] = [one]
     rows = [row(*key, exports) for key, exports in found.items()]

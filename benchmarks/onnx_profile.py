@@ -95,9 +95,9 @@ def profile(
     import numpy as np
     import onnx
     import onnxruntime as ort
-    from tqdm import trange
 
     from export.runtime import Session
+    from keras_resnet.common.progress import Progress
 
     said = Session(flags.file, "cpu")  # reads it, or says what is wrong
     shape = said.input_shape
@@ -117,7 +117,7 @@ def profile(
             str(flags.file), options, providers=["CPUExecutionProvider"]
         )
         images = np.ones((flags.batch, *shape[1:]), said.input_dtype)
-        for _ in trange(flags.runs, leave=False):
+        for _ in Progress(range(flags.runs), leave=False):
             session.run(None, {said.input_name: images})
         events = json.loads(Path(session.end_profiling()).read_text())
         return _summary(events), onnx.load(options.optimized_model_filepath)

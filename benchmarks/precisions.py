@@ -16,7 +16,6 @@ from math import isfinite
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 from tyro.conf import Positional
 
 from export.parity.compare import snr_db, top1_agreement
@@ -24,6 +23,7 @@ from keras_resnet.common.command import parse, run
 from keras_resnet.common.errors import InputError
 from keras_resnet.common.files import refuse_existing, write_beside
 from keras_resnet.common.fingerprint import fingerprint
+from keras_resnet.common.progress import Progress
 
 # Each row: the file's precision, the provider, the precision that it computes in.
 ROWS = (
@@ -111,7 +111,7 @@ def _measure(flags: Flags, folder: Path) -> list[dict]:
 def _answers(session, flags: Flags) -> tuple[np.ndarray, np.ndarray]:
     """Logits of all validation images, and the classes that they are of."""
     logits, labels = [], []
-    for images, classes in tqdm(_batches(session, flags), leave=False):
+    for images, classes in Progress(_batches(session, flags), leave=False):
         logits.append(session.run(images))
         labels.append(classes)
     return np.concatenate(logits), np.concatenate(labels)

@@ -122,14 +122,13 @@ def remarks(rows: Sequence[dict]) -> list[str]:
 
 def main() -> None:
     flags = parse(Flags)
-    from tqdm import trange
-
     from export.benchmark.results import refuse_results, write_results
 
     refuse_results(flags.out, flags.force)
     import keras_resnet
     from export.benchmark.tables import table
     from keras_resnet.common.fingerprint import fingerprint
+    from keras_resnet.common.progress import Progress
 
     machine = fingerprint()
     pythons = {"keras_resnet": sys.executable, "timm": flags.timm_python}
@@ -141,7 +140,7 @@ def main() -> None:
             for library, python in pythons.items()
             if python
         ]
-        for _ in trange(-(-flags.repetitions // 3), desc="rounds"):
+        for _ in Progress(range(-(-flags.repetitions // 3)), desc="rounds"):
             for side in sides:
                 side.take_round([other.process.pid for other in sides])
         size = path.stat().st_size

@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tqdm import tqdm
 from tyro.conf import Positional
 
 from export.benchmark.candidates import image_shape, model_facts, parse_stack, require
@@ -37,6 +36,7 @@ from keras_resnet.common.command import parse, run
 from keras_resnet.common.errors import InputError
 from keras_resnet.common.files import refuse_existing, write_beside
 from keras_resnet.common.fingerprint import fingerprint
+from keras_resnet.common.progress import Progress
 
 RESULT = "result.json"
 AT_ONCE = {"SingleStream": 1, "MultiStream": 8}  # images of a query
@@ -217,7 +217,7 @@ def _run_apart(request: dict[str, Any], seconds: float) -> dict[str, Any]:
     form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}"
     start = time.monotonic()
     try:
-        with tqdm(total=seconds, desc=request["scenario"], bar_format=form) as bar:
+        with Progress(total=seconds, desc=request["scenario"], bar_format=form) as bar:
             answer = None
             while answer is None:
                 try:

@@ -136,8 +136,7 @@ def _predict(
     Raises:
         InputError: none of the images can be read, or nobody has named the classes.
     """
-    from tqdm import tqdm
-
+    from keras_resnet.common.progress import Progress
     from keras_resnet.images.labels import decode_predictions
     from keras_resnet.saving import card_of
 
@@ -147,7 +146,7 @@ def _predict(
     if not labels and classes != 1000:  # which would be ImageNet's
         labels = tuple(f"class {i}" for i in range(classes))
     read = 0
-    with tqdm(total=len(paths), unit="image", disable=not flags.table) as bar:
+    with Progress(total=len(paths), unit="image", disable=not flags.table) as bar:
         for start in range(0, len(paths), flags.batch_size):
             batch = paths[start : start + flags.batch_size]
             by_path = _read(batch, channels, bar)

@@ -12,7 +12,7 @@ SOURCES = sorted(
     for room in ("keras_resnet", "export", "benchmarks")
     for path in (ROOT / room).rglob("*.py")
 )
-COMMON = {"common"}  # open to all; it needs tyro or psutil at most
+COMMON = {"common"}  # open to all; it needs tyro, tqdm or psutil at most
 MAY_IMPORT = {  # module of keras_resnet -> modules of keras_resnet
     "architectures": set(),
     "complexity": {"architectures"},

@@ -78,8 +78,9 @@ def table(text: str) -> list[dict]:
     return rows
 
 
-def test_a_folder_makes_a_table(trained, folder, capsys):
+def test_a_folder_makes_a_table(trained, folder, capsys, monkeypatch):
     """Every unseen crop is told; what cannot be read is named; progress is shown."""
+    monkeypatch.setattr("keras_resnet.common.progress.SECONDS", 0)
     words = [str(folder), "--weights", str(trained), "--batch-size", "4"]
     main(words)
     printed = capsys.readouterr()

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from export.benchmark.coldstart import measure_cold
 from export.benchmark.measure import Candidate
@@ -17,6 +16,7 @@ from export.runtime.providers import AUTO, provider_names, short_name, why_not
 from export.runtime.session import Session
 from keras_resnet.common.errors import InputError
 from keras_resnet.common.fingerprint import sha256
+from keras_resnet.common.progress import Progress
 
 ON_DEVICE = ("cuda", "tensorrt")  # where copies between host and device take time
 # As asked for; the providers, best first, or "auto"; OpenVINO's precision.
@@ -103,10 +103,10 @@ def prepare(
         InputError: a case does not load, or no case of a file runs as required.
     """
     # Nothing is shown where it takes less than a second.
-    with tqdm(cases, desc="loading", leave=False, delay=1) as bar:
+    with Progress(cases, desc="loading", leave=False, delay=1) as bar:
         known = [model_facts(Session(case.path, **case.options)) for case in bar]
     require(required, known)
-    with tqdm(cases, desc="cold starts", leave=False, delay=1) as bar:
+    with Progress(cases, desc="cold starts", leave=False, delay=1) as bar:
         cold = [
             measure_cold(case.path, case.options, case.inputs, cold_starts)
             for case in bar

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import psutil
-from tqdm import tqdm
 
 from keras_resnet.common.errors import InputError
+from keras_resnet.common.progress import Progress
 
 BLOCK_SECONDS = 0.5  # long enough to read the kernel's 10 ms clock of processor time
 BLOCK_CALLS = 3
@@ -137,7 +137,7 @@ def measure(
             "above 0 are accepted."
         )
     order = random.Random(seed)
-    for candidate in tqdm(candidates, desc="warming up", leave=False):
+    for candidate in Progress(candidates, desc="warming up", leave=False):
         end = time.perf_counter() + warmup_seconds
         calls = 0
         while time.perf_counter() < end or calls < warmup_repetitions:
@@ -145,7 +145,7 @@ def measure(
             candidate.call()
             calls += 1
     form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-    with tqdm(total=len(candidates), desc="measuring", bar_format=form) as bar:
+    with Progress(total=len(candidates), desc="measuring", bar_format=form) as bar:
         waiting = list(candidates)
         while waiting:
             order.shuffle(waiting)

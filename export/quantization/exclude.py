@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
-from tqdm import tqdm
 
 from export.parity.compare import comparable
 from export.quantization.accuracy import drop, evaluate
@@ -14,6 +13,7 @@ from export.quantization.config import QuantizationConfig
 from export.quantization.images import Images
 from export.quantization.running import session_of
 from keras_resnet.common.errors import AccuracyError
+from keras_resnet.common.progress import Progress
 
 if TYPE_CHECKING:
     from export.quantization.quantize import Candidates
@@ -135,8 +135,7 @@ def rank(
     everything = frozenset(layers)
     expected = _outputs(build(everything), layout, batches)
     noise = {}
-    hidden = None if verbose else True  # None: hidden where there is no terminal
-    for name in tqdm(layers, "sensitivity", disable=hidden, leave=False):
+    for name in Progress(layers, "sensitivity", disable=not verbose, leave=False):
         actual = _outputs(build(everything - {name}), layout, batches)
         change = np.square(actual - expected).mean()
         noise[name] = float(np.nan_to_num(change, nan=np.inf))

@@ -7,7 +7,6 @@ from math import floor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from export.quantization.config import (
     CALIBRATED,
@@ -16,6 +15,7 @@ from export.quantization.config import (
     QuantizationConfig,
 )
 from keras_resnet.common.errors import InputError
+from keras_resnet.common.progress import Progress
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -71,10 +71,14 @@ class Images:
         return np.stack(images) if same_size else images
 
     def watched(self, name: str, verbose: bool) -> Iterator:
-        """As iterating, with the progress on a terminal under this name."""
-        hidden = None if verbose else True  # None: hidden where there is no terminal
-        options = {"unit": " images", "disable": hidden, "leave": False}
-        with tqdm(total=self.count, desc=name, **options) as progress:
+        """As iterating, with the progress shown under this name."""
+        with Progress(
+            total=self.count,
+            desc=name,
+            unit=" images",
+            disable=not verbose,
+            leave=False,
+        ) as progress:
             for images, labels in self:
                 yield images, labels
                 progress.update(len(images))

@@ -22,7 +22,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 from golden import ours
-from tqdm import tqdm
+
+from keras_resnet.common.progress import Progress
 
 LOG = Path(__file__).with_name("parity_log.csv")
 FIELDS = ("model", "settings", "sizes", "difference", "parameters", "reference", "with")
@@ -68,7 +69,7 @@ def main() -> None:
     chosen = [
         one for one in groups.items() if one[1][0]["model"] in wanted or not wanted
     ]
-    with tqdm(chosen, unit="model") as progress:
+    with Progress(chosen, unit="model") as progress:
         for label, rows in progress:
             progress.set_description(label)
             table |= {_key(line): line for line in check(label, rows)}
