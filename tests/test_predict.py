@@ -87,7 +87,7 @@ def test_a_folder_makes_a_table(trained, folder, capsys, monkeypatch):
     rows = table(printed.out)
     assert "broken.jpg cannot be read" in printed.err
     assert "notes.txt" not in printed.err
-    assert "11/11" in printed.err
+    assert "0/11 [" in printed.err
     assert len(rows) == 20
     best = [row for row in rows if row["rank"] == "1"]
     assert len(best) == 10
