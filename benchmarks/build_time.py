@@ -62,8 +62,7 @@ def main() -> None:
     print(table(rows))
     ours, theirs = (row["p50_ms"] for row in rows)
     print(f"median of ours over theirs: {ours / theirs:.3f}")
-    for path in write_results(rows, flags.out, machine, flags.force):
-        print(f"wrote {path}")
+    write_results(rows, flags.out, machine, flags.force)
 
 
 if __name__ == "__main__":

@@ -113,8 +113,7 @@ def main() -> None:
             found[SIDES[0], name] = [one]
     rows = [row(*key, exports) for key, exports in found.items()]
     print("\n".join(remarks(rows)))
-    for path in write_results(rows, flags.out, machine, flags.force):
-        print(f"wrote {path}")
+    write_results(rows, flags.out, machine, flags.force)
 
 
 if __name__ == "__main__":

@@ -96,8 +96,7 @@ def main(args: Sequence[str] | None = None) -> None:
     if not rows:
         raise InputError(f"files={flags.files}: no variant runs any of them.")
     print(table(rows))
-    for path in write_results(rows, flags.out, machine, flags.force):
-        print(f"wrote {path}")
+    write_results(rows, flags.out, machine, flags.force)
 
 
 def _loading(variants: Sequence[str]) -> list[str]:

@@ -84,8 +84,7 @@ def main(args: Sequence[str] | None = None) -> None:
             min_repetitions=flags.min_repetitions,
         )
     print(table(rows))
-    for path in write_results(rows, flags.out, machine, flags.force):
-        print(f"wrote {path}")
+    write_results(rows, flags.out, machine, flags.force)
 
 
 def _candidates(name: str, folder: Path, flags: Flags) -> list:

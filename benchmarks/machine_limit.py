@@ -65,8 +65,7 @@ def main() -> None:
     print(table(rows))
     for computes, limit in limits(rows).items():
         print(f"{computes}: {limit:.0f} billion multiply-adds a second")
-    for path in write_results(rows, flags.out, machine, flags.force):
-        print(f"wrote {path}")
+    write_results(rows, flags.out, machine, flags.force)
 
 
 def products(folder: Path, threads: int) -> list:

@@ -105,11 +105,10 @@ def main(args: Sequence[str] | None = None) -> None:
     said = [f"- {one}" for one in remarks(rows)]
     summary = "\n".join([*speeds(rows), "", *against_targets(rows), "", *said, ""])
     print(summary)
-    paths = write_results(rows, flags.out, machine, flags.force)
+    write_results(rows, flags.out, machine, flags.force)
     with write_beside(targets, flags.force) as part:
         part.write_text(summary)
-    for path in [*paths, targets]:
-        print(f"wrote {path}")
+    print(f"wrote {targets}")
 
 
 def networks(files: dict[str, Path], flags: Flags) -> list:

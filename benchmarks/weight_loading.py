@@ -148,8 +148,7 @@ def main() -> None:
         side.close()
     rows = [summarize(side, size) for side in sides]
     print("\n".join([table(rows), *remarks(rows)]))
-    for path in write_results(rows, flags.out, machine, flags.force):
-        print(f"wrote {path}")
+    write_results(rows, flags.out, machine, flags.force)
 
 
 if __name__ == "__main__":

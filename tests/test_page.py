@@ -8,12 +8,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from export.benchmark.latency_chart import draw
+from export.benchmark.charts import write_png
 from export.benchmark.measure import statistics
-from export.benchmark.page import write_page
-from export.benchmark.results import write_results
-from export.benchmark.tables import markdown, table
-from export.page import main, read_rows
+from export.benchmark.results import html_page, markdown, read_rows, write_results
+from export.benchmark.tables import table
+from export.page import main
 from keras_resnet.common.errors import InputError
 
 MACHINE = {"time": "2026-01-01", "cpu": "A & B", "cores": 2, "gpus": [], "driver": None}
@@ -49,16 +48,10 @@ class Page(HTMLParser):
         self.texts.append(data)
 
 
-def written(tmp_path, rows):
-    path = tmp_path / "page.html"
-    write_page(rows, path)
-    return path.read_text(encoding="utf-8")
-
-
-def test_every_number_and_condition_is_on_the_page(tmp_path):
+def test_every_number_and_condition_is_on_the_page():
     rows = [row("a"), row("b", ms=7.5, load_ms=12.5, top1=0.9125, accuracy_data="d")]
     rows[1]["cold_load_ms"] = [12.5]
-    text = written(tmp_path, rows)
+    text = html_page(rows)
     page = Page(text)
     said = " ".join(page.texts)
     for one in ("7.912", "12.5", "91.25", "A & B", "2026-01-01", "top-1 %, d"):
@@ -67,20 +60,20 @@ def test_every_number_and_condition_is_on_the_page(tmp_path):
     assert "driver" not in page.texts  # nothing is known of it
 
 
-def test_the_charts_that_the_rows_have_something_for(tmp_path):
+def test_the_charts_that_the_rows_have_something_for():
     rows = [row("a"), row("a", batch=4, ms=3)]
     for one in rows:
         del one["samples_ms"]
-    headings = re.findall("<h2>(.*?)</h2>", written(tmp_path, rows))
+    headings = re.findall("<h2>(.*?)</h2>", html_page(rows))
     assert headings[:2] == ["Latency", "Throughput by batch"]
     full = [row(name, snr_db=s) for name, s in (("a", 120.0), ("b", 27.0))]
-    headings = re.findall("<h2>(.*?)</h2>", written(tmp_path, full))
+    headings = re.findall("<h2>(.*?)</h2>", html_page(full))
     expected = ["Accuracy against latency", "Latency", "Distribution of latencies"]
     assert headings[:3] == expected
 
 
-def test_the_page_fetches_nothing_and_follows_light_and_dark(tmp_path):
-    text = written(tmp_path, [row("a", snr_db=1.0), row("b", contended=True)])
+def test_the_page_fetches_nothing_and_follows_light_and_dark():
+    text = html_page([row("a", snr_db=1.0), row("b", contended=True)])
     page = Page(text)
     assert not {"script", "link", "img", "iframe", "image"} & set(page.tags)
     for name, value in page.attributes:
@@ -91,19 +84,19 @@ def test_the_page_fetches_nothing_and_follows_light_and_dark(tmp_path):
     assert "currentColor" in text and "#010203" not in text
 
 
-def test_no_two_charts_share_a_name_inside(tmp_path):
-    text = written(tmp_path, [row("a", snr_db=1.0), row("b", snr_db=2.0)])
+def test_no_two_charts_share_a_name_inside():
+    text = html_page([row("a", snr_db=1.0), row("b", snr_db=2.0)])
     names = [value for name, value in Page(text).attributes if name == "id"]
     assert len(names) == len(set(names)) > 0
     for svg in re.findall("<svg.*?</svg>", text, re.DOTALL):
         ElementTree.fromstring(svg)
 
 
-def test_hostile_names_stay_text(tmp_path):
+def test_hostile_names_stay_text():
     more = {"snr_db": 1.0, "architecture": HOSTILE, "accuracy_data": HOSTILE}
     one = row(HOSTILE, top1=0.5, **more)
     one["machine"] = {**MACHINE, HOSTILE: HOSTILE, "list": [HOSTILE]}
-    text = written(tmp_path, [one, row("b", batch=2)])
+    text = html_page([one, row("b", batch=2)])
     page = Page(text)
     assert "script" not in page.tags
     for svg in re.findall("<svg.*?</svg>", text, re.DOTALL):
@@ -111,22 +104,23 @@ def test_hostile_names_stay_text(tmp_path):
     assert any("alert('$x_1$ $" in one for one in page.texts)
 
 
-def test_hostile_names_in_a_image(tmp_path):
-    draw([row(HOSTILE), row("b", batch=2)], tmp_path / "r.png", "the machine")
+def test_hostile_names_in_an_image(tmp_path):
+    write_png([row(HOSTILE), row("b", batch=2)], tmp_path / "r.png", HOSTILE)
     assert (tmp_path / "r.png").stat().st_size > 1000
 
 
 def test_hostile_names_break_no_table_of_markdown():
-    lines = markdown([row(HOSTILE), row("b")], {"cpu": HOSTILE}).splitlines()
+    rows = [{**row(name), "machine": {"cpu": HOSTILE}} for name in (HOSTILE, "b")]
+    lines = markdown(rows).splitlines()
     widths = {len(re.findall(r"(?<!\\)\|", line)) for line in lines[:4]}
     assert len(widths) == 1
     assert not any("<script" in line.replace("\\<", "") for line in lines)
     assert any(line.startswith("- cpu: ") for line in lines)
 
 
-def test_contended_calls_are_marked(tmp_path):
-    quiet = written(tmp_path, [row("a")])
-    some = written(tmp_path, [row("a", contended=True)])
+def test_contended_calls_are_marked():
+    quiet = html_page([row("a")])
+    some = html_page([row("a", contended=True)])
     assert "6 of 12 calls ran while other processes" in some
     assert "calls ran while" not in quiet
     assert some.count("stroke-dasharray") > quiet.count("stroke-dasharray")
@@ -136,6 +130,8 @@ def test_several_files_make_one_page(tmp_path, capsys):
     machine = {**MACHINE, "usable_cores": 2, "logical_cores": 2}
     write_results([row("a")], tmp_path / "before", machine)
     write_results([row("a", ms=0.5, more="x")], tmp_path / "after", machine)
+    wrote = capsys.readouterr().out.splitlines()
+    assert len(wrote) == 6 and wrote[0] == f"wrote {tmp_path / 'before.jsonl'}"
     out = tmp_path / "both.html"
     words = [str(tmp_path / f"{name}.jsonl") for name in ("before", "after")]
     main([*words, "--out", str(out)])
@@ -144,6 +140,21 @@ def test_several_files_make_one_page(tmp_path, capsys):
     assert capsys.readouterr().out == f"wrote {out}\n"
     with pytest.raises(InputError, match="--force"):
         main([*words, "--out", str(out)])
+
+
+def test_other_forms_are_converted_from_the_json_lines(tmp_path):
+    results = tmp_path / "r.jsonl"
+    rows = [row("a", load_ms=12.5), row("a", batch=4)]
+    results.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    for suffix in (".md", ".png", ".csv", ".jsonl"):
+        main([str(results), "--out", str(tmp_path / f"other{suffix}")])
+    text = (tmp_path / "other.md").read_text()
+    assert "| 1.055 |" in text and "| 12.5 |" in text and "- cpu: A & B" in text
+    assert (tmp_path / "other.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert (tmp_path / "other.csv").read_text().startswith("model,provider,batch,n,")
+    assert (tmp_path / "other.jsonl").read_text() == results.read_text()
+    with pytest.raises(InputError, match=r"other\.gif: the suffixes \.png, "):
+        main([str(results), "--out", str(tmp_path / "other.gif")])
 
 
 def test_rows_with_other_columns_go_into_one_table(tmp_path):
@@ -166,7 +177,7 @@ def test_rows_of_earlier_versions_can_be_drawn(tmp_path):
         del old[name]
     path = tmp_path / "old.jsonl"
     path.write_text(json.dumps(old) + "\n\n")
-    assert "1.055" in written(tmp_path, read_rows([path]))
+    assert "1.055" in html_page(read_rows([path]))
 
 
 def _changed(**changes):
@@ -236,7 +247,7 @@ def test_a_page_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
     results, out = tmp_path / "r.jsonl", tmp_path / "page.html"
     results.write_text(_changed())
     out.write_text("old")
-    monkeypatch.setattr("export.benchmark.page.charts", lambda rows: 1 / 0)
+    monkeypatch.setattr("export.benchmark.charts.charts", lambda rows: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main([str(results), "--out", str(out), "--force"])
     assert out.read_text() == "old"

@@ -50,8 +50,8 @@ def benchmark(
 
     Every file with every provider, number of threads and batch size is a candidate.
     Prints a table; writes it with the fingerprint of the machine and the samples as
-    JSON lines, CSV, Markdown, an image and a page of charts. Where it is interrupted
-    or a candidate fails, what was measured until then is written, too, with
+    JSON lines, CSV and a page of charts (export.page makes other forms). Where it is
+    interrupted or a candidate fails, what was measured until then is written, too, with
     "-incomplete" behind the name.
 
     Args:
@@ -127,8 +127,7 @@ def _report(rows, out: Path, machine: dict[str, Any], force: bool) -> None:
     if more:
         print(more)
     print(f"energy: {machine['energy']}")
-    for path in write_results(rows, out, machine, force):
-        print(f"wrote {path}")
+    write_results(rows, out, machine, force)
 
 
 def _check_numbers(**numbers: Sequence[float]) -> None:

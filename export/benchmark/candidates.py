@@ -11,7 +11,7 @@ import numpy as np
 
 from export.benchmark.coldstart import measure_cold
 from export.benchmark.measure import Candidate
-from export.benchmark.tables import MOST, names_of_files
+from export.benchmark.tables import LARGEST, names_of_files
 from export.runtime.providers import AUTO, provider_names, short_name, why_not
 from export.runtime.session import Session
 from keras_resnet.common.errors import InputError
@@ -274,7 +274,7 @@ def _told(metadata: Any, kind: type, *keys: str) -> Any:
     for key in keys:
         metadata = metadata.get(key) if isinstance(metadata, dict) else None
     fits = isinstance(metadata, kind) and not isinstance(metadata, bool)
-    return metadata if fits and (kind is str or abs(metadata) <= MOST) else None
+    return metadata if fits and (kind is str or abs(metadata) <= LARGEST) else None
 
 
 def require(provider: str | None, descriptions: Sequence[dict[str, Any]]) -> None:
