@@ -175,10 +175,10 @@ def _own_runtime(
     """OpenVINO without onnxruntime, as its own examples run it for low latency."""
     import openvino
 
-    from export.runtime.plugin import PRECISIONS
+    from export.runtime.settings import OPENVINO_PRECISIONS
 
     settings = {
-        "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
+        "INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS[precision],
         "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",
     }

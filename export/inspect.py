@@ -26,7 +26,7 @@ from export.graph.reading import (
     recorded_size,
     tensor,
 )
-from export.runtime.metadata import METADATA_KEY, parse_metadata
+from export.runtime import METADATA_KEY, parse_metadata
 from keras_resnet.common.command import parse, run
 from keras_resnet.common.errors import InputError, printable
 

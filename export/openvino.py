@@ -25,7 +25,7 @@ from export.graph.convert import convert
 from export.graph.files import save
 from export.model.choices import INPUT_NAME
 from export.model.source import Source
-from export.runtime.metadata import METADATA_KEY
+from export.runtime import METADATA_KEY
 from export.steps import step
 from keras_resnet.common.command import parse, run
 from keras_resnet.common.errors import InputError, MissingPackageError

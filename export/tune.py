@@ -82,7 +82,7 @@ def tune(
     within = functools.partial(
         _within,
         evaluation_images=evaluation_images,
-        expected=_outputs(plain, evaluation_images),
+        expected=plain.outputs(evaluation_images),
         labels=labels,
         floor=floor,
         max_drop=max_drop,
@@ -104,7 +104,7 @@ def _within(
 ) -> bool:
     """Whether the entry is accurate enough; says so where it is not."""
     predictor = Predictor(entry.session, entry.settings.batch)
-    found = judge(expected, _outputs(predictor, evaluation_images), labels)
+    found = judge(expected, predictor.outputs(evaluation_images), labels)
     entry.judgement = found
     if found.drop_points is not None:
         finite = found.snr_db > -math.inf
@@ -115,12 +115,6 @@ def _within(
     if not good:
         print(f"not accurate enough: {name_of(entry.settings)} ({said})")
     return good
-
-
-def _outputs(predictor: Predictor, evaluation_images: Any) -> dict[str, np.ndarray]:
-    found = predictor(evaluation_images)
-    names = predictor.session.output_names
-    return found if isinstance(found, dict) else {names[0]: found}
 
 
 def _evaluation_images(

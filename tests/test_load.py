@@ -15,8 +15,9 @@ from onnx import TensorProto, helper
 from onnx_files import write_model
 from PIL import Image
 
-from export.runtime import load, plugin
-from export.runtime.prepare import normalize, resize_and_crop
+from export.runtime import load
+from export.runtime.predictor import normalize, resize_and_crop
+from export.runtime.providers import why_not
 from export.runtime.session import Session
 from export.runtime.settings import Settings, read_settings, tuned_path, write_settings
 from keras_resnet.common.errors import InputError
@@ -290,7 +291,7 @@ def test_a_size_that_no_memory_holds(tmp_path, random_images, size):
         Settings(threads=2),
         pytest.param(
             Settings(providers=("openvino",), precision="float32"),
-            marks=pytest.mark.skipif(bool(plugin.missing()), reason="no plugin"),
+            marks=pytest.mark.skipif(bool(why_not("openvino")), reason="no plugin"),
         ),
     ],
 )

@@ -11,23 +11,23 @@ import onnxruntime as ort
 import pytest
 from onnx_files import write_model
 
-from export.runtime import plugin, providers
-from export.runtime.options import (
+from export.runtime import providers
+from export.runtime.providers import OPENVINO, openvino_device, provider_names, why_not
+from export.runtime.session import Session
+from export.runtime.settings import (
     KNOWN,
     PLACES,
     cuda_options,
     sorted_options,
     tensorrt_options,
 )
-from export.runtime.providers import provider_names, why_not
-from export.runtime.session import Session
 from keras_resnet.common.errors import InputError
 
 CAPI = Path(ort.__file__).parent / "capi"
 ROOT = Path(__file__).parent.parent
 
 openvino = pytest.mark.skipif(
-    bool(plugin.missing()), reason="wants onnxruntime-ep-openvino"
+    bool(why_not("openvino")), reason="wants onnxruntime-ep-openvino"
 )
 
 
@@ -50,7 +50,7 @@ def test_unknown_provider_gets_the_closest_name():
 
 def test_a_provider_of_another_build(file):
     absent = set(ort.get_all_providers()) - set(ort.get_available_providers())
-    absent -= {plugin.NAME}
+    absent -= {OPENVINO}
     with pytest.raises(InputError, match="this build of onnxruntime does not have it"):
         Session(file, min(absent))
 
@@ -147,18 +147,18 @@ def test_options_that_name_places_are_known_as_such():
 
 @openvino
 def test_the_plugin_is_registered_once_by_many_threads():
-    plugin.device.cache_clear()
+    openvino_device.cache_clear()
     found, threads = [], []
     for _ in range(4):
-        threads.append(threading.Thread(target=lambda: found.append(plugin.device())))
+        threads.append(threading.Thread(target=lambda: found.append(openvino_device())))
         threads[-1].start()
     for one in threads:
         one.join()
-    assert [one.ep_name for one in found] == [plugin.NAME] * 4
+    assert [one.ep_name for one in found] == [OPENVINO] * 4
 
 
 def test_without_the_plugin(monkeypatch, file):
-    monkeypatch.setattr(plugin, "PACKAGE", "onnxruntime_ep_absent")
+    monkeypatch.setattr(providers, "OPENVINO_PACKAGE", "onnxruntime_ep_absent")
     why_not.cache_clear()
     try:
         with pytest.raises(InputError, match="pip install onnxruntime-ep-openvino"):

@@ -10,15 +10,15 @@ import onnxruntime as ort
 import pytest
 from onnx_files import WEIGHTS, expected, write_failing, write_model
 
-from export.runtime import Session, plugin, providers, session
-from export.runtime.faults import cannot_run
-from export.runtime.providers import why_not
+from export.runtime import Session, providers, session
+from export.runtime.providers import openvino_device, why_not
+from export.runtime.session import cannot_run
 from keras_resnet.common.errors import InputError
 
 CPU = "CPUExecutionProvider"
 
 openvino = pytest.mark.skipif(
-    bool(plugin.missing()), reason="wants onnxruntime-ep-openvino"
+    bool(why_not("openvino")), reason="wants onnxruntime-ep-openvino"
 )
 no_gpu = pytest.mark.skipif(
     "CUDAExecutionProvider" not in ort.get_available_providers() or not why_not("cuda"),
@@ -293,7 +293,7 @@ def test_what_ran_is_read_back(tmp_path):
 @openvino
 @pytest.mark.parametrize("precision", [None, "float32", "bfloat16"])
 def test_openvino_runs_in_the_precision_that_was_asked_for(file, images, precision):
-    able = plugin.device().ep_metadata["OPTIMIZATION_CAPABILITIES"].split()
+    able = openvino_device().ep_metadata["OPTIMIZATION_CAPABILITIES"].split()
     if precision == "bfloat16" and "BF16" not in able:
         pytest.skip("this processor has no bfloat16")
     session = Session(file, "openvino", precision=precision, threads=1)

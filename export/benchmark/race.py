@@ -12,10 +12,9 @@ import psutil
 
 from export.benchmark.judge import Judgement
 from export.benchmark.measure import Candidate, measure
-from export.runtime.plugin import PRECISIONS
 from export.runtime.providers import why_not
 from export.runtime.session import Session
-from export.runtime.settings import Settings
+from export.runtime.settings import OPENVINO_PRECISIONS, Settings
 from keras_resnet.common.errors import InputError
 
 FINALISTS = 2
@@ -24,7 +23,10 @@ FIRST_SECONDS = 0.5  # of each candidate's first round; doubled in each that fol
 # One of each kind. What CUDA cannot do is left to the CPU.
 KINDS = (
     Settings(providers=("cpu",)),
-    *(Settings(providers=("openvino",), precision=name) for name in PRECISIONS),
+    *(
+        Settings(providers=("openvino",), precision=name)
+        for name in OPENVINO_PRECISIONS
+    ),
     Settings(providers=("cuda", "cpu")),
     Settings(providers=("tensorrt", "cuda", "cpu")),
 )

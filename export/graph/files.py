@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.runtime.metadata import METADATA_KEY
+from export.runtime import METADATA_KEY
 
 if TYPE_CHECKING:
     import onnx

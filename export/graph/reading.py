@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
-from export.runtime.metadata import METADATA_KEY, parse_metadata
+from export.runtime import METADATA_KEY, parse_metadata
 from keras_resnet.common.errors import InputError
 
 if TYPE_CHECKING:

@@ -6,7 +6,14 @@ predictor = load("resnet50.onnx")
 probabilities = predictor(images)  # uint8, one, a batch or a list of any sizes
 """
 
-from typing import TYPE_CHECKING
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from keras_resnet.common.errors import InputError
+
+METADATA_KEY = "keras_resnet"  # of a file's metadata; below it stands JSON
+MAX_METADATA_CHARS = 2**24  # a card with 22,000 names of classes has 500,000
 
 if TYPE_CHECKING:
     from export.runtime.predictor import Predictor as Predictor
@@ -21,3 +28,29 @@ else:
         if name not in modules:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(importlib.import_module(f"{__name__}.{modules[name]}"), name)
+
+
+def parse_metadata(path: str | os.PathLike, text: str) -> dict[str, Any]:
+    """What an exporter wrote into a file: data of unknown origin, and only read.
+
+    Args:
+        path: of the file, for messages.
+        text: what stands under the key.
+
+    Raises:
+        InputError: it is no JSON object, or has more than 2^24 characters.
+    """
+    if len(text) > MAX_METADATA_CHARS:
+        raise InputError(
+            f"{path}: its metadata {METADATA_KEY!r} has {len(text)} characters; "
+            f"{MAX_METADATA_CHARS} are read."
+        )
+    try:
+        metadata = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path}: its metadata {METADATA_KEY!r} is not JSON: {error}."
+        ) from error
+    if not isinstance(metadata, dict):
+        raise InputError(f"{path}: its metadata {METADATA_KEY!r} is no JSON object.")
+    return metadata

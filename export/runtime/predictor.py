@@ -4,25 +4,32 @@
     probabilities = predictor(images)  # uint8, one, a batch or a list of any sizes
     predictor.top(images, 3)  # [[("tabby", 0.81), ...], ...]
 
-Beneath it stands `Session`, which takes just what the file takes.
+Below it is `Session`, which takes just what the file takes. The preprocessing is that
+of `keras_resnet.images.preprocessing`, which imitates Pillow's resize with Keras; here
+Pillow itself resizes.
 """
 
 import logging
 import os
 from collections.abc import Iterator
+from math import floor
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from export.runtime.prepare import checked, normalize, read_record, resize_and_crop
-from export.runtime.session import Session as Session
+from export.runtime.session import Session
 from export.runtime.settings import Settings, read_settings, tuned_path
 from keras_resnet.common.errors import InputError
+from keras_resnet.images.preprocessing import Preprocessing
 
 log = logging.getLogger(__name__)
 
-MOST_IMAGES = 32  # a call, where neither the file nor the settings say
+DEFAULT_BATCH = 32  # images a call, where neither the file nor the settings say
 BAKED_IN = ("none", "normalize", "full")  # what a file can do with images by itself
+MAX_PIXELS = 2**28  # of a resized image, 800 MB in colour
+READ_ERRORS = (AttributeError, KeyError, TypeError, ValueError, OverflowError)
+FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 def load(
@@ -84,11 +91,14 @@ class Predictor:
             InputError: the metadata is not what the exporter writes.
         """
         self.session = session
-        said = session.metadata
-        entry = said.get("input", {})
-        labels, self._baked_in = said.get("labels", []), said.get("preprocess", "none")
-        words = isinstance(labels, list) and all(isinstance(n, str) for n in labels)
-        if not isinstance(entry, dict) or not words or self._baked_in not in BAKED_IN:
+        metadata, labels = session.metadata, session.metadata.get("labels", [])
+        self._baked_in = metadata.get("preprocess", "none")
+        if (
+            not isinstance(metadata.get("input", {}), dict)
+            or not isinstance(labels, list)
+            or not all(isinstance(label, str) for label in labels)
+            or self._baked_in not in BAKED_IN
+        ):
             raise InputError(
                 f"{session.path}: its metadata is not what export.onnx writes."
             )
@@ -98,14 +108,18 @@ class Predictor:
                 "axes, are needed."
             )
         self.labels = tuple(labels)
-        record = said.get("preprocessing")
+        record = metadata.get("preprocessing")
         try:
-            self.preprocessing = None if record is None else read_record(record)
-        except InputError as error:
-            raise InputError(f"{session.path}: {error}") from error
-        self.channels_first = entry.get("layout") == "nchw"
-        self._fixed = session.input_shape[0]
-        self._batch = self._fixed or batch or MOST_IMAGES
+            self.preprocessing = (
+                None if record is None else Preprocessing.from_json(record)
+            )
+        except READ_ERRORS as error:
+            reason = error if isinstance(error, InputError) else repr(error)
+            raise InputError(
+                f"{session.path}: its preprocessing cannot be read: {reason}"
+            ) from error
+        self.channels_first = session.channels_first
+        self._batch = session.input_shape[0] or batch or DEFAULT_BATCH
 
     def __call__(self, images: Any) -> np.ndarray | dict[str, np.ndarray]:
         """The outputs for images.
@@ -121,10 +135,14 @@ class Predictor:
         Raises:
             InputError: other values, shapes or numbers of channels.
         """
-        parts = [self._run(batch) for batch in self.batches(images)]
-        if isinstance(parts[0], dict):
-            return {k: _joined([part[k] for part in parts]) for k in parts[0]}
-        return _joined(parts)
+        outputs = self.outputs(images)
+        return outputs if len(outputs) > 1 else next(iter(outputs.values()))
+
+    def outputs(self, images: Any) -> dict[str, np.ndarray]:
+        """As a call, but by name where the file has one output too."""
+        run = self.session.fill_and_run
+        parts = [run(batch) for batch in self.batches(images)]
+        return {name: _joined([part[name] for part in parts]) for name in parts[0]}
 
     def top(self, images: Any, k: int = 5) -> list[list[tuple[str, float]]]:
         """The k most probable classes of each image, most probable first.
@@ -144,17 +162,18 @@ class Predictor:
                 f"{self.session.path} gives {', '.join(names)}; top needs "
                 "probabilities, logits, or scores and classes."
             )
-        found = self(images)
+        outputs = self.outputs(images)
+        scores = outputs[names[0]]
         if names == ("logits",):
-            found = np.exp(found - found.max(axis=-1, keepdims=True))
-            found /= found.sum(axis=-1, keepdims=True)
+            scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
+            scores /= scores.sum(axis=-1, keepdims=True)
         if len(names) == 1:
-            classes = np.argsort(-found, axis=-1, kind="stable")
-            scores = np.take_along_axis(found, classes, axis=-1)
+            classes = np.argsort(-scores, axis=-1, kind="stable")
+            scores = np.take_along_axis(scores, classes, axis=-1)
         else:
-            scores, classes = found["scores"], found["classes"]
+            classes = outputs["classes"]
         return [
-            [(self._label(one), float(score)) for one, score in pairs]
+            [(self._label(index), float(score)) for index, score in pairs]
             for pairs in map(zip, classes[:, :k].tolist(), scores[:, :k].tolist())
         ]
 
@@ -166,7 +185,7 @@ class Predictor:
         if isinstance(images, list | tuple):
             if not images:
                 raise InputError("images=[]: one image or more is needed.")
-            return [one for part in images for one in self._arrays(part)]
+            return [array for part in images for array in self._arrays(part)]
         array = checked(images, self.dtype)
         return [array] if array.ndim == 3 else [*array]
 
@@ -200,17 +219,6 @@ class Predictor:
                 image = normalize(image, record).astype(self.session.input_dtype)
         return image.transpose(2, 0, 1) if self.channels_first else image
 
-    def _run(self, batch: np.ndarray) -> np.ndarray | dict[str, np.ndarray]:
-        """The outputs of at most one batch, filled up where the file's is fixed."""
-        size = len(batch)
-        if self._fixed and size < self._fixed:
-            filling = np.repeat(batch[-1:], self._fixed - size, axis=0)
-            batch = np.concatenate([batch, filling])
-        found = self.session.run(np.ascontiguousarray(batch))
-        if isinstance(found, dict):
-            return {name: values[:size] for name, values in found.items()}
-        return found[:size]
-
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
     if len({part.shape[1:] for part in parts}) > 1:  # maps of images of two sizes
@@ -219,3 +227,75 @@ def _joined(parts: list[np.ndarray]) -> np.ndarray:
             "call with one size at a time."
         )
     return np.concatenate(parts)
+
+
+def checked(images: Any, dtype: Any = np.uint8) -> np.ndarray:
+    """`images`, an array or a Pillow image, as one (height, width, channels) or a
+    batch.
+
+    Raises:
+        InputError: not an array of that dtype, or of another form.
+    """
+    array = np.asarray(images)
+    if array.dtype != dtype or array.ndim not in (3, 4) or 0 in array.shape:
+        levels = "uint8 images of 0..255" if dtype == np.uint8 else f"{dtype} images"
+        raise InputError(
+            f"images: {array.dtype} of {array.shape}; {levels}, one of (height, width, "
+            "channels), a batch or a list of them, are needed."
+        )
+    return array
+
+
+def resize_and_crop(image: np.ndarray, record: Preprocessing) -> np.ndarray:
+    """The centre of an image, resized with the aspect kept.
+
+    Args:
+        image: uint8 (height, width, channels).
+        record: says the size, the share that the crop keeps, and the filter.
+
+    Returns:
+        uint8 (*record.size, channels).
+
+    Raises:
+        InputError: another number of channels, or more than 2^28 pixels after the
+            resize: a damaged record, or an image hardly wider than a line.
+    """
+    if image.shape[-1] != len(record.mean):
+        raise InputError(
+            f"images: {image.shape[-1]} channels (the last axis of {image.shape}); "
+            f"the weights take {len(record.mean)}."
+        )
+    height, width = image.shape[:2]
+    tall, wide = (floor(side / record.crop) for side in record.size)
+    rows, columns = max(tall, height * wide // width), max(wide, width * tall // height)
+    # Halves go to the even neighbour, as in torchvision's CenterCrop.
+    top = round((rows - record.size[0]) / 2)
+    left = round((columns - record.size[1]) / 2)
+    if rows * columns > MAX_PIXELS:
+        raise InputError(
+            f"images: one of {height}x{width} would be resized to {rows}x{columns}; up "
+            f"to {MAX_PIXELS} pixels are accepted."
+        )
+    image = _resize(image, columns, rows, FILTERS[record.interpolation])
+    return image[top : top + record.size[0], left : left + record.size[1]]
+
+
+def _resize(image: np.ndarray, columns: int, rows: int, kernel: int) -> np.ndarray:
+    """Across and then down, whatever the image: some releases of Pillow turn the two
+    around for tall ones, and the rounding between them shows.
+    """
+    # A fourth channel would be taken as transparency: other images go by channels.
+    parts = [image] if image.shape[-1] == 3 else np.moveaxis(image, -1, 0)
+    resized = []
+    for part in parts:
+        across = Image.fromarray(part).resize((columns, len(part)), kernel)
+        resized.append(np.asarray(across.resize((columns, rows), kernel)))
+    return resized[0] if resized[0].ndim == 3 else np.stack(resized, axis=-1)
+
+
+def normalize(images: np.ndarray, record: Preprocessing) -> np.ndarray:
+    """uint8 (..., channels) to float32, as `Preprocessing.normalize` does it."""
+    if record.channel_order == "bgr":
+        images = images[..., ::-1]
+    scale, shift = np.array(record.scale_and_shift(), np.float32)
+    return images.astype(np.float32) * scale + shift

@@ -26,7 +26,7 @@ SIDE = 224  # of the image where any size is taken: that of most ImageNet weight
 PRODUCT = re.compile(r"conv|gemm|matmul|fullyconnected", re.I)
 CONVERSION = re.compile(r"convert", re.I)  # of a type, OpenVINO's word
 
-PRECISIONS = {  # as onnxruntime calls a type, and as a kernel's name ends
+PRECISION_OF_TYPE = {  # as onnxruntime calls a type, and as a kernel's name ends
     "float": "float32",
     "f32": "float32",
     "f16": "float16",
@@ -93,14 +93,16 @@ def _precisions(events: list[dict]) -> tuple[collections.Counter, collections.Co
     """How many products, and how many other operators, ran in each precision."""
     products, others = {}, {}
     for event in events:
-        said = event.get("args", {})
-        if "ov_exec_type" in said:
-            kind, end = said["ov_node_type"], said["ov_exec_type"].split("_")[-1]
-        elif said.get("input_type_shape"):
-            kind, end = said["op_name"], next(iter(said["input_type_shape"][0]))
+        details = event.get("args", {})
+        if "ov_exec_type" in details:
+            operator = details["ov_node_type"]
+            dtype = details["ov_exec_type"].split("_")[-1]
+        elif details.get("input_type_shape"):
+            operator = details["op_name"]
+            dtype = next(iter(details["input_type_shape"][0]))
         else:
             continue
-        is_product = PRODUCT.search(kind) and not CONVERSION.search(kind)
-        found = products if is_product else others
-        found[event["name"]] = PRECISIONS.get(end.lower(), end)
+        is_product = PRODUCT.search(operator) and not CONVERSION.search(operator)
+        precisions = products if is_product else others
+        precisions[event["name"]] = PRECISION_OF_TYPE.get(dtype.lower(), dtype)
     return collections.Counter(products.values()), collections.Counter(others.values())

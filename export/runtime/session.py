@@ -10,31 +10,50 @@ into its metadata is read back here, and never evaluated or followed.
 
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
-from export.runtime.faults import cannot_load, cannot_run
-from export.runtime.installed import check_installed
-from export.runtime.metadata import METADATA_KEY, parse_metadata
-from export.runtime.options import cuda_options, sorted_options, tensorrt_options
-from export.runtime.plugin import PRECISIONS, device, openvino_options
-from export.runtime.providers import AUTO, full_name, provider_names, why_not
+from export.runtime import METADATA_KEY, parse_metadata
+from export.runtime.providers import (
+    AUTO,
+    check_installed,
+    full_name,
+    openvino_device,
+    provider_names,
+    why_not,
+)
 from export.runtime.readback import read_back
+from export.runtime.settings import (
+    MAX_THREADS,
+    OPENVINO_PRECISIONS,
+    cuda_options,
+    openvino_options,
+    sorted_options,
+    tensorrt_options,
+)
 from keras_resnet.common.errors import InputError
+from keras_resnet.common.numbers import check_whole
 
 ENGINE_BATCH = 32  # largest batch of a TensorRT engine where nothing else is said
-# Hundreds on few processors would all be started, and take minutes.
-MOST_THREADS = max(64, os.cpu_count() or 1)
 
 DTYPES = {  # what images come in
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
     "tensor(uint8)": np.uint8,
 }
+
+# In onnxruntime's messages. Of memory: what the CPU's allocator, C++ and CUDA say.
+NO_MEMORY = re.compile(
+    r"failed to allocate|bad_alloc|out of memory|CUDNN_STATUS_ALLOC_FAILED", re.I
+)
+OUTSIDE = re.compile(r"escapes model directory|absolute path not allowed", re.I)
+NO_DATA = re.compile(r"external data path does not exist", re.I)
+SHORT_DATA = re.compile(r"out of bounds or can not|invalid external data", re.I)
 
 
 class Session:
@@ -82,7 +101,7 @@ class Session:
                 the lowest latency on a quiet machine and a bad one where other
                 work wants the processor. OpenVINO has threads of its own.
             tf32: let CUDA compute float32 in TF32, faster and less exact than the
-                export's proof. TensorRT has no such option here and follows the
+                export's parity. TensorRT has no such option here and follows the
                 environment variable NVIDIA_TF32_OVERRIDE.
             precision: that OpenVINO computes in what the file has in float32:
                 "float32" (None too), "bfloat16" or "float16".
@@ -90,7 +109,7 @@ class Session:
                 what the file says. Read by TensorRT alone, whose engine serves batches
                 of 1 to N. Default: 32 images of the file's size.
             options: more options of the session and its providers, name to text, of
-                those in `export.runtime.options.KNOWN`.
+                those in `export.runtime.settings.KNOWN`.
             layout: of the input, "nhwc" or "nchw"; None for what the exporter wrote
                 into the file, and "nhwc" in files of others.
 
@@ -101,7 +120,7 @@ class Session:
         check_installed()
         self.path = None if isinstance(model, bytes) else _existing_file(model)
         self.name = str(self.path or "the model")
-        self._model = model if self.path is None else str(self.path)
+        self._model = model if isinstance(model, bytes) else str(self.path)
         names = self._loading(providers)
         _check_precision(precision, names)
         added = sorted_options(options, names)
@@ -109,11 +128,12 @@ class Session:
         if "cuda" in names:
             self._settings["cuda"] = cuda_options(tf32) | added["cuda"]
         if "tensorrt" in names:
-            own = self._tensorrt_options(largest_input)
-            self._settings["tensorrt"] = own | added["tensorrt"]
+            profile = self._tensorrt_options(largest_input)
+            self._settings["tensorrt"] = profile | added["tensorrt"]
         if "openvino" in names:
-            own = openvino_options(precision, threads, added["openvino"])
-            self._settings["openvino"] = own
+            self._settings["openvino"] = openvino_options(
+                precision, threads, added["openvino"]
+            )
         self._options = functools.partial(
             _session_options, threads, spinning, added["cpu"], "cpu" in names
         )
@@ -121,8 +141,8 @@ class Session:
         self._session = _load(self._model, self._options(), self._settings)
         self.providers = self._session.get_providers()
         self._describe()
-        entry = self.metadata.get("input")
-        recorded = entry.get("layout") if isinstance(entry, dict) else None
+        images = self.metadata.get("input")
+        recorded = images.get("layout") if isinstance(images, dict) else None
         self.channels_first = (layout or recorded) == "nchw"
 
     def run(self, images: np.ndarray) -> np.ndarray | dict[str, np.ndarray]:
@@ -137,10 +157,10 @@ class Session:
         """
         self._check(images)
         try:
-            found = self._session.run([*self.output_names], {self.input_name: images})
+            values = self._session.run([*self.output_names], {self.input_name: images})
         except Exception as error:  # onnxruntime's errors have no base class
             raise cannot_run(self.name, images, error) from error
-        return self._as_asked(found)
+        return self._one_or_by_name(values)
 
     def outputs(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """The outputs by name for any number of images.
@@ -155,9 +175,11 @@ class Session:
         """
         if not len(images):
             raise InputError("images: one or more are needed.")
+        if self.channels_first:
+            images = images.transpose(0, 3, 1, 2)
         size = self.input_shape[0] or len(images)
         parts = [
-            self._part(images[start : start + size], size)
+            self.fill_and_run(images[start : start + size])
             for start in range(0, len(images), size)
         ]
         return {
@@ -165,11 +187,15 @@ class Session:
             for name in self.output_names
         }
 
-    def _part(self, images: np.ndarray, size: int) -> dict[str, np.ndarray]:
-        """The outputs of at most `size` images, filled up to as many."""
-        batch = fill_batch(images, size)
-        if self.channels_first:
-            batch = batch.transpose(0, 3, 1, 2)
+    def fill_and_run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """The outputs by name for images in the file's layout.
+
+        Where its batch is fixed, they may be fewer: the last one fills it up.
+        """
+        missing = (self.input_shape[0] or 0) - len(images)
+        batch = images
+        if missing > 0:
+            batch = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
         outputs = self.run(np.ascontiguousarray(batch))
         if not isinstance(outputs, dict):
             outputs = {self.output_names[0]: outputs}
@@ -204,7 +230,7 @@ class Session:
                 binding.synchronize_outputs()
             except Exception as error:
                 raise cannot_run(self.name, images, error) from error
-            return self._as_asked(binding.get_outputs())
+            return self._one_or_by_name(binding.get_outputs())
 
         return run_bound
 
@@ -220,10 +246,10 @@ class Session:
         load = functools.partial(_load, self._model, settings=self._settings)
         return read_back(load, self._options(), shape, self.input_dtype)
 
-    def _as_asked(self, found: list) -> Any:
-        if len(found) == 1:
-            return found[0]
-        return dict(zip(self.output_names, found, strict=True))
+    def _one_or_by_name(self, values: Sequence) -> Any:
+        if len(values) == 1:
+            return values[0]
+        return dict(zip(self.output_names, values, strict=True))
 
     def _loading(self, providers: str | Sequence[str]) -> list[str]:
         """Short names of those that load; where they were named, all must."""
@@ -242,13 +268,13 @@ class Session:
     def _describe(self) -> None:
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or not outputs or inputs[0].type not in DTYPES:
-            types = ", ".join(one.type for one in inputs)
+            types = ", ".join(value.type for value in inputs)
             raise InputError(
                 f"{self.name} has {len(inputs)} inputs ({types}) and {len(outputs)} "
                 f"outputs; accepted are outputs and one input, {', '.join(DTYPES)}."
             )
         self.input_name = inputs[0].name
-        self.output_names = tuple(one.name for one in outputs)
+        self.output_names = tuple(value.name for value in outputs)
         self.input_dtype = np.dtype(DTYPES[inputs[0].type])
         self.input_shape = tuple(
             size if isinstance(size, int) else None for size in inputs[0].shape
@@ -271,15 +297,16 @@ class Session:
     def _tensorrt_options(self, largest_input: Sequence[int | None] | None) -> dict:
         if self.path is None:
             raise InputError("providers: tensorrt takes files, not models in memory.")
-        glance = Session(self.path, "cpu")
-        fixed, *_ = glance.input_shape
-        batch, *image = _filled(largest_input, glance.input_shape)
-        shape = (batch or ENGINE_BATCH, *image)
-        if None in shape:
+        on_cpu = Session(self.path, "cpu")
+        fixed = on_cpu.input_shape[0]
+        batch, *image = _filled(largest_input, on_cpu.input_shape)
+        known = [side for side in image if side is not None]
+        if len(known) < len(image):
             raise InputError(
                 f"{self.name} takes images of any size: TensorRT needs largest_input."
             )
-        return tensorrt_options(self.path, glance.input_name, shape, fixed or 1)
+        shape = (batch or ENGINE_BATCH, *known)
+        return tensorrt_options(self.path, on_cpu.input_name, shape, fixed or 1)
 
 
 def _existing_file(path: str | os.PathLike) -> Path:
@@ -295,16 +322,19 @@ def _filled(
     largest_input: Sequence[int | None] | None, shape: Sequence[int | None]
 ) -> tuple[int | None, ...]:
     """`largest_input`, with the file's own shape where it says None."""
-    given = largest_input or [None] * len(shape)
-    if len(given) != len(shape):
-        raise InputError(f"largest_input={given}: the file takes {len(shape)} axes.")
-    return tuple(one or own for one, own in zip(given, shape, strict=True))
+    if not largest_input:
+        return tuple(shape)
+    if len(largest_input) != len(shape):
+        raise InputError(
+            f"largest_input={largest_input}: the file takes {len(shape)} axes."
+        )
+    return tuple(a or b for a, b in zip(largest_input, shape, strict=True))
 
 
 def _check_precision(precision: str | None, names: Sequence[str]) -> None:
-    if precision is not None and precision not in PRECISIONS:
+    if precision is not None and precision not in OPENVINO_PRECISIONS:
         raise InputError(
-            f"precision={precision!r}: accepted are {', '.join(PRECISIONS)}."
+            f"precision={precision!r}: accepted are {', '.join(OPENVINO_PRECISIONS)}."
         )
     if precision not in (None, "float32") and "openvino" not in names:
         raise InputError(
@@ -316,15 +346,15 @@ def _check_precision(precision: str | None, names: Sequence[str]) -> None:
 def _session_options(
     threads: int | None, spinning: bool, entries: Mapping[str, str], on_cpu: bool
 ) -> "ort.SessionOptions":
-    if threads is not None and not 1 <= threads <= MOST_THREADS:
-        raise InputError(f"threads={threads}: accepted are 1 to {MOST_THREADS}.")
+    if threads is not None:
+        check_whole("threads", threads, 1, MAX_THREADS)
     options = ort.SessionOptions()
     options.log_severity_level = 4  # errors are raised, and need not be printed
     options.intra_op_num_threads = threads or 0
-    own = {"session.intra_op.allow_spinning": "1" if spinning else "0"}
+    configuration = {"session.intra_op.allow_spinning": "1" if spinning else "0"}
     if not on_cpu:
-        own["session.disable_cpu_ep_fallback"] = "1"
-    for name, value in {**own, **entries}.items():
+        configuration["session.disable_cpu_ep_fallback"] = "1"
+    for name, value in {**configuration, **entries}.items():
         options.add_session_config_entry(name, value)
     return options
 
@@ -336,7 +366,7 @@ def _load(
     providers = [(full_name(name), values) for name, values in settings.items()]
     try:
         if "openvino" in settings:  # then onnxruntime adds the CPU by itself
-            options.add_provider_for_devices([device()], settings["openvino"])
+            options.add_provider_for_devices([openvino_device()], settings["openvino"])
             providers = None
         session = ort.InferenceSession(
             model, options, providers=providers, enable_fallback=False
@@ -350,7 +380,54 @@ def _load(
     return session
 
 
-def fill_batch(images: np.ndarray, size: int) -> np.ndarray:
-    """The images, and the last of them again and again up to a batch of `size`."""
-    filling = np.repeat(images[-1:], max(0, size - len(images)), axis=0)
-    return np.concatenate([images, filling]) if len(filling) else images
+def cannot_load(
+    model: str | bytes, providers: Iterable[str], error: Exception
+) -> InputError:
+    """For a file, or a model in memory, that makes no session."""
+    message = " ".join(str(error).split())
+    if OUTSIDE.search(message):
+        reason = (
+            "it wants weights from outside its own folder, which are not read "
+            f"(external data): {_quoted(message)}"
+        )
+    elif NO_DATA.search(message):
+        reason = (
+            "the file with its weights (external data) is missing, it belongs beside "
+            f"it: {_quoted(message)}"
+        )
+    elif SHORT_DATA.search(message):
+        reason = "the file with its weights (external data) is too short"
+    elif _no_memory(error, message):
+        reason = "out of memory"
+    else:
+        # Without a CPU to help, what a provider cannot do is an error.
+        hint = "" if "cpu" in providers else " (name the cpu, too, to let it help)"
+        names = ", ".join(providers)
+        reason = f"it cannot be read as ONNX on {names}{hint}: {message}"
+    in_memory = isinstance(model, bytes)
+    size = len(model) if in_memory else Path(model).stat().st_size
+    name = "the model" if in_memory else model
+    return InputError(f"{name} ({size} bytes) cannot be loaded: {reason}")
+
+
+def cannot_run(name: str, images: np.ndarray, error: Exception) -> InputError:
+    """For images that cannot be computed."""
+    message = " ".join(str(error).split())
+    if _no_memory(error, message):
+        return InputError(
+            f"{name}: out of memory with a batch of {len(images)} images of "
+            f"{images.shape[1:]}; a smaller batch may fit."
+        )
+    return InputError(
+        f"{name} cannot compute images of shape {images.shape}: {message}"
+    )
+
+
+def _no_memory(error: Exception, message: str) -> bool:
+    return isinstance(error, MemoryError) or bool(NO_MEMORY.search(message))
+
+
+def _quoted(message: str) -> str:
+    """The path in onnxruntime's message; all of the message where it has none."""
+    quoted = re.search(r'"([^"]+)"', message)
+    return quoted[0] if quoted else message
