@@ -1,4 +1,4 @@
-"""Tuning: who may race, who wins, the accuracy floor, the file that load reads."""
+"""Tuning: the candidates, the fastest, the accuracy floor, the file that load reads."""
 
 import itertools
 import json
@@ -8,13 +8,19 @@ import pytest
 from onnx_files import write_model
 from PIL import Image
 
-from export.benchmark import race as racing
-from export.benchmark.judge import judge
-from export.benchmark.race import Entry, enter, kinds, race, variants
+from export.benchmark import search
+from export.benchmark.search import (
+    SettingsCandidate,
+    accuracy_of,
+    kinds,
+    load_candidates,
+    rank,
+    variants,
+)
 from export.runtime import load
 from export.runtime.providers import why_not
 from export.runtime.settings import Settings, read_settings, tuned_path
-from export.tune import main, tune
+from export.tune import TuningConfig, main, tune
 from keras_resnet.common.errors import InputError
 from keras_resnet.images.files import read_images
 from keras_resnet.images.preprocessing import Preprocessing
@@ -31,9 +37,9 @@ def file(tmp_path):
 @pytest.fixture
 def quick(monkeypatch):
     """Rounds of a hundredth of a second, and the CPU's kinds alone."""
-    monkeypatch.setattr(racing, "FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(search, "FIRST_SECONDS", 0.01)
     monkeypatch.setattr("export.benchmark.measure.BLOCK_SECONDS", 0.01)
-    monkeypatch.setattr(racing, "KINDS", racing.KINDS[:1])
+    monkeypatch.setattr(search, "KINDS", search.KINDS[:1])
 
 
 @pytest.fixture
@@ -42,12 +48,12 @@ def images():
 
 
 def test_the_settings_are_written_and_loaded(file, quick, capsys):
-    settings = tune(file, batch_size=2)
+    settings = tune(file, TuningConfig(batch_size=2))
     assert settings.providers == ("cpu",)
     assert settings.batch == 2
     assert read_settings(tuned_path(file), file) == settings
     said = capsys.readouterr().out
-    assert "judged by noise" in said
+    assert "measured on noise" in said
     assert "ran on cpu in float32" in said
     measured = json.loads(tuned_path(file).read_text())["measured"]
     assert measured["p50_ms"] > 0
@@ -88,7 +94,7 @@ def test_the_command(file, quick, tmp_path, capsys):
     assert "noise" in capsys.readouterr().out
 
 
-def test_the_fastest_of_the_race_wins(file, images, monkeypatch):
+def test_the_fastest_candidate_wins(file, images, monkeypatch):
     times = {1: 60, 2: 50, 3: 1, 4: 70, 5: 15, 6: None}  # medians by threads
     rounds = []
 
@@ -98,20 +104,20 @@ def test_the_fastest_of_the_race_wins(file, images, monkeypatch):
         found = [times[int(name.split()[1])] for name in names]
         return [{"quiet_p50_ms": one, "p50_ms": one or 90} for one in found]
 
-    monkeypatch.setattr(racing, "measure", measure)
-    entries = enter(file, [Settings(threads=n) for n in times], images)
-    found = race(entries)
+    monkeypatch.setattr(search, "measure", measure)
+    candidates = load_candidates(file, [Settings(threads=n) for n in times], images)
+    found = rank(candidates)
     assert [one.settings.threads for one in found] == [3, 5]
     assert [one.milliseconds for one in found] == [1, 15]
     # Half of them go each time, and the rest run twice as long.
     assert rounds == [(0.5, 6), (1, 3), (2, 2)]
-    assert race([]) == []
+    assert rank([]) == []
 
 
 def test_what_is_not_accurate_enough_cannot_win(file, quick, monkeypatch, capsys):
     fast, exact = Settings(spinning=False), Settings(threads=1)
-    monkeypatch.setattr(racing, "KINDS", (fast, exact))
-    real = Entry.__init__
+    monkeypatch.setattr(search, "KINDS", (fast, exact))
+    real = SettingsCandidate.__init__
 
     def noisy(self, path, settings, images):
         real(self, path, settings, images)
@@ -119,8 +125,8 @@ def test_what_is_not_accurate_enough_cannot_win(file, quick, monkeypatch, capsys
             plain = self.session.run
             self.session.run = lambda x: plain(x) + np.arange(4) / 100
 
-    monkeypatch.setattr(Entry, "__init__", noisy)
-    settings = tune(file, floor=120)
+    monkeypatch.setattr(SettingsCandidate, "__init__", noisy)
+    settings = tune(file, TuningConfig(floor=120))
     assert settings.spinning
     said = capsys.readouterr().out
     assert "not accurate enough: cpu no spinning" in said
@@ -128,9 +134,9 @@ def test_what_is_not_accurate_enough_cannot_win(file, quick, monkeypatch, capsys
 
 def test_what_cannot_run_is_left_out(file, images, capsys):
     bad = Settings(options={"session.disable_prepacking": 1})
-    assert [one.settings for one in enter(file, [bad, Settings()], images)] == [
-        Settings()
-    ]
+    assert [
+        one.settings for one in load_candidates(file, [bad, Settings()], images)
+    ] == [Settings()]
     assert (
         "without cpu session.disable_prepacking=1: options" in capsys.readouterr().out
     )
@@ -145,45 +151,47 @@ def test_kinds_that_load_here(capsys):
         assert f"without {name}" in said
 
 
-def test_variants_of_the_cpu(file, images):
-    found = variants(Entry(file, Settings(batch=2), images))
+def test_variants_of_the_cpu():
+    found = variants(Settings(batch=2))
     assert {one.spinning for one in found} == {True, False}
     assert {one.threads for one in found} >= {1}
     assert len({str(one) for one in found}) == len(found)
     assert {one.batch for one in found} == {2}
 
 
-def test_judgement():
+def test_accuracy():
     draw = np.random.default_rng(0)
     plain = draw.normal(size=(100, 10))
-    found = judge({"logits": plain}, {"logits": plain + 7})  # softmax sees no shift
+    found = accuracy_of(
+        {"logits": plain + 7}, {"logits": plain}
+    )  # softmax sees no shift
     assert found.snr_db > 250
     assert found.agreement == 1
     noise = draw.normal(size=plain.shape)
     noise *= np.sqrt(np.square(plain).sum() / np.square(noise).sum()) / 100
-    found = judge({"C2": plain}, {"C2": plain + noise})
+    found = accuracy_of({"C2": plain + noise}, {"C2": plain})
     assert found.snr_db == pytest.approx(40, abs=0.01)
     assert (found.agreement, found.drop_points) == (None, None)
     labels = plain.argmax(-1)
     other = plain.copy()
     other[:4] = np.roll(other[:4], 1, axis=-1)
-    found = judge({"logits": plain}, {"logits": other}, labels)
+    found = accuracy_of({"logits": other}, {"logits": plain}, labels)
     assert found.drop_points == pytest.approx(4)
     assert found.agreement == pytest.approx(0.96)
-    overflown = judge({"logits": plain}, {"logits": plain * np.nan})
+    overflown = accuracy_of({"logits": plain * np.nan}, {"logits": plain})
     assert overflown.snr_db == -np.inf
-    assert judge({"logits": plain}, {"logits": plain}).snr_db == np.inf
+    assert accuracy_of({"logits": plain}, {"logits": plain}).snr_db == np.inf
 
 
-def test_judgement_of_shares_goes_by_their_logarithms():
+def test_accuracy_of_shares_goes_by_their_logarithms():
     plain = np.array([[0.9, 0.1 - 1e-6, 1e-6]])
     other = np.array([[0.9, 0.1 - 2e-6, 2e-6]])
-    shares = judge({"probabilities": plain}, {"probabilities": other})
-    values = judge({"embedding": plain}, {"embedding": other})
+    shares = accuracy_of({"probabilities": other}, {"probabilities": plain})
+    values = accuracy_of({"embedding": other}, {"embedding": plain})
     assert shares.snr_db < 30 < values.snr_db
     classes = {"scores": plain, "classes": np.array([[0, 1, 2]])}
     turned = {"scores": plain, "classes": np.array([[1, 0, 2]])}
-    assert judge(classes, turned).agreement == 0
+    assert accuracy_of(turned, classes).agreement == 0
 
 
 def test_images_from_a_folder(tmp_path):
@@ -214,12 +222,12 @@ def test_bad_input(file, tmp_path, monkeypatch, arguments, said):
     random_images = np.zeros((2, 8, 8, 3), np.uint8)
     np.savez(tmp_path / "labels.npz", images=random_images, labels=np.zeros(3))
     with pytest.raises(InputError, match=said):
-        tune(file, **arguments)
+        tune(file, TuningConfig(**arguments))
     assert not tuned_path(file).exists()
 
 
 def test_a_fixed_batch(tmp_path, quick):
     path = write_model(tmp_path / "two.onnx", (2, 8, 8, 3), metadata=METADATA)
     with pytest.raises(InputError, match="batches of 2 alone"):
-        tune(path, batch_size=3)
-    assert tune(path, batch_size=2).batch == 2
+        tune(path, TuningConfig(batch_size=3))
+    assert tune(path, TuningConfig(batch_size=2)).batch == 2
