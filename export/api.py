@@ -168,6 +168,11 @@ def export(
 ) -> dict:
     """Exports a model to the format that the path's suffix says.
 
+        >>> model = keras_resnet.build("resnet20")
+        >>> metadata = export(model, "resnet20.onnx", ExportConfig(verbose=False))
+        >>> metadata["outputs"]
+        [{'name': 'probabilities', 'kind': 'probabilities'}]
+
     `.onnx` is ONNX, `.tflite` LiteRT, `.xml` an OpenVINO IR, and a path without a
     suffix is the folder of a SavedModel.
 

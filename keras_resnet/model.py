@@ -36,6 +36,10 @@ def build(
 ) -> keras.Model:
     """Builds a network as a functional Keras model.
 
+        >>> model = keras_resnet.build("resnet18", classes=10)
+        >>> model.input_shape, model.output_shape
+        ((None, 224, 224, 3), (None, 10))
+
     Images are (batch, height, width, channels), whatever Keras's image data
     format says; an image's side may be None (any size), since the head pools over
     all positions. Under a half-precision dtype policy the head stays in float32.
@@ -118,8 +122,14 @@ def build(
 def feature_maps(model: keras.Model) -> dict[str, Any]:
     """The feature maps C1, C2 ... of a model that `build` made, for a network on top.
 
-        backbone = keras_resnet.ResNet50(include_top=False)
-        pyramid = keras.Model(backbone.input, keras_resnet.feature_maps(backbone))
+        >>> backbone = keras_resnet.ResNet18(
+        ...     include_top=False, input_shape=(64, 64, 3)
+        ... )
+        >>> maps = keras_resnet.feature_maps(backbone)
+        >>> {level: tuple(value.shape[1:]) for level, value in maps.items()}
+        {'C1': (32, 32, 64), 'C2': (16, 16, 64), 'C3': (8, 8, 128),
+         'C4': (4, 4, 256), 'C5': (2, 2, 512)}
+        >>> pyramid = keras.Model(backbone.input, maps)
 
     Args:
         model: from `build`, or loaded from a file that was saved from such a model.

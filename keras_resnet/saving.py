@@ -178,6 +178,12 @@ def save_model(
 ) -> None:
     """Saves a model, its optimizer's state and its card as one `.keras` file.
 
+        >>> model = keras_resnet.build("resnet20", classes=2)
+        >>> card = dataclasses.replace(model.card, labels=("cat", "dog"))
+        >>> keras_resnet.save_model(model, "pets.keras", card)
+        >>> keras_resnet.load_model("pets.keras").card.labels
+        ('cat', 'dog')
+
     The file appears whole or not at all.
 
     Args:

@@ -37,6 +37,12 @@ def load(
 ) -> "Predictor":
     """A function of images from an ONNX file that `export.onnx` wrote.
 
+        >>> model = keras_resnet.build("resnet20")
+        >>> metadata = export(model, "resnet20.onnx", ExportConfig(verbose=False))
+        >>> predictor = load("resnet20.onnx")
+        >>> predictor(np.zeros((2, 32, 32, 3), "float32")).shape
+        (2, 10)
+
     Args:
         path: of the file.
         settings: how to run it, or the JSON that `export.tune` wrote. None reads

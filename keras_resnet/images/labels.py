@@ -35,6 +35,10 @@ def decode_predictions(
 ) -> list[list[tuple[str, str, float]]]:
     """The likeliest classes of each image, the likeliest first.
 
+        >>> probabilities = np.array([[0.125, 0.625, 0.25]])
+        >>> decode_predictions(probabilities, top=2, labels=["cat", "dog", "fish"])
+        [[('1', 'dog', 0.625), ('2', 'fish', 0.25)]]
+
     Args:
         outputs: (batch, classes) of a classifier, probabilities or logits. Rows that
             hold no negative number and sum to 1 are probabilities; softmax makes

@@ -153,6 +153,10 @@ class Preprocessing:
 def preprocess(images: Any, weights: Any) -> Any:
     """Images as a set of weights expects them: `Preprocessing` of those weights.
 
+        >>> photo = np.full((480, 640, 3), 128, "uint8")
+        >>> tuple(keras_resnet.preprocess(photo, "resnet50.a1_in1k").shape)
+        (1, 224, 224, 3)
+
     Args:
         images: uint8 images, as `Preprocessing.__call__` takes them: one, a batch, or
             a list of any sizes. On the TensorFlow backend also inside a `tf.data` map.

@@ -48,6 +48,14 @@ def load_weights(
 ) -> None:
     """Sets a model's weights from a file, or from published weights by their tag.
 
+        >>> trained = keras_resnet.build("resnet20")
+        >>> keras_resnet.export_weights(trained, "resnet20.safetensors")
+        >>> model = keras_resnet.build("resnet20")
+        >>> keras_resnet.load_weights(model, "resnet20.safetensors")
+        >>> image = np.ones((1, 32, 32, 3), "float32")
+        >>> bool(keras.ops.all(model(image) == trained(image)))
+        True
+
     Every tensor of the file must find its place in the model, and every weight of the
     model its tensor, of the same shape; else nothing is set. Two differences are
     adapted: another number of classes re-initialises the classifier (with a warning),
