@@ -174,16 +174,16 @@ def ours_with_their_weight_quantizer(path: Path, precision: str) -> bytes:
     from onnx import TensorProto
     from onnxruntime.quantization.quant_utils import compute_scale_zp, quantize_nparray
 
-    from export.quantization import qdq, weights
+    from export.quantization import int8
 
-    def quantize_weights(weight, axis, min_scale=weights.MIN_SCALE):
+    def quantize_weights(weight, axis, min_scale=int8.MIN_WEIGHT_SCALE):
         channels = np.moveaxis(weight, axis, 0)
         levels = np.empty(channels.shape, np.int8)
         scales = np.empty(len(channels), np.float32)
         limits = (
-            np.broadcast_to(min_scale, scales.shape).astype("float32") * weights.LEVELS
+            np.broadcast_to(min_scale, scales.shape).astype("float32") * int8.LEVELS
         )
-        zero, top = np.int8(0), np.array(weights.LEVELS, np.float32)
+        zero, top = np.int8(0), np.array(int8.LEVELS, np.float32)
         for index, channel in enumerate(channels):
             peak = max(np.abs(channel).max(), limits[index])
             _, scale = compute_scale_zp(-peak, peak, -top, top, symmetric=True)
@@ -193,7 +193,7 @@ def ours_with_their_weight_quantizer(path: Path, precision: str) -> bytes:
             )
         return np.moveaxis(levels, 0, axis), scales
 
-    qdq.quantize_weights = quantize_weights
+    int8.quantize_weights = quantize_weights
     return ours(path, precision)
 
 

@@ -20,8 +20,8 @@ from export.quantization.config import (
     QuantizationConfig,
 )
 from export.quantization.images import images_of
-from export.quantization.quantize import measure_float32, quantize
-from export.quantization.running import session_of
+from export.quantization.measure import measure_float32, session_of
+from export.quantization.quantize import quantize
 from export.steps import step
 from keras_resnet.common.command import parse, run
 from keras_resnet.common.errors import InputError

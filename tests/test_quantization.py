@@ -26,7 +26,6 @@ from export.graph.convert import convert
 from export.model.signature import make_signature
 from export.onnx import export_onnx, main
 from export.quantization import exclude
-from export.quantization.accuracy import evaluate
 from export.quantization.calibrate import Histogram, calibrate
 from export.quantization.config import (
     CalibrationMethod,
@@ -35,10 +34,10 @@ from export.quantization.config import (
 )
 from export.quantization.exclude import fewest, rank
 from export.quantization.images import Images, images_of
+from export.quantization.measure import evaluate, session_of
 from export.quantization.passes import PRECISIONS
 from export.quantization.quantize import prepare
 from export.quantization.quantize import quantize as quantize_model
-from export.quantization.running import session_of
 from keras_resnet.common.command import run
 from keras_resnet.common.errors import AccuracyError, InputError
 from keras_resnet.saving import Card, attach, save_model

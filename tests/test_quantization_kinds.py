@@ -14,8 +14,8 @@ from export.graph.convert import convert
 from export.model.signature import make_signature
 from export.quantization.config import Precision, QuantizationConfig
 from export.quantization.images import Images
+from export.quantization.measure import session_of
 from export.quantization.quantize import prepare
-from export.quantization.running import session_of
 from keras_resnet import build
 
 # A group norm; attention by a softmax; concatenation, and norms of pre-activation.

@@ -6,14 +6,19 @@ import onnx_ir as ir
 import pytest
 
 from export.quantization.float16 import to_float16
-from export.quantization.passes import PRECISIONS
-from export.quantization.prepare import (
+from export.quantization.int8 import (
+    CPU,
+    TENSORRT,
+    insert_qdq,
+    rounded_tensors,
+    weights_to_int8,
+)
+from export.quantization.passes import (
+    PRECISIONS,
     batch_norm_to_convolution,
     matmul_to_gemm,
     name_nodes,
 )
-from export.quantization.qdq import CPU, TENSORRT, insert_qdq, rounded_tensors
-from export.quantization.weights import weights_to_int8
 from export.runtime import Session
 
 BLOCK = """

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from export.quantization.config import QuantizationConfig
 from export.quantization.images import Images
-from export.quantization.running import session_of
+from export.quantization.measure import session_of
 from keras_resnet.common.errors import InputError
 
 BINS = 4096  # on each side of zero

@@ -8,10 +8,9 @@ import numpy as np
 import onnx_ir as ir
 
 from export.parity.compare import comparable
-from export.quantization.accuracy import drop, evaluate
 from export.quantization.config import QuantizationConfig
 from export.quantization.images import Images
-from export.quantization.running import session_of
+from export.quantization.measure import drop, evaluate, session_of
 from keras_resnet.common.errors import AccuracyError
 from keras_resnet.common.progress import Progress
 

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from export.quantization.accuracy import drop, evaluate
 from export.quantization.calibrate import calibrate
 from export.quantization.config import QuantizationConfig
 from export.quantization.exclude import Search
 from export.quantization.images import Images
+from export.quantization.measure import accuracy_record
 from export.quantization.passes import PRECISIONS
-from export.quantization.running import session_of
 from keras_resnet.common.errors import InputError
 
 
@@ -152,45 +151,3 @@ def prepare(
         "weights": passes.weights,
     }
     return Candidates(layers, build, record)
-
-
-def measure_float32(
-    model: ir.Model,
-    config: QuantizationConfig,
-    evaluation_images: Images,
-    verbose: bool = False,
-) -> dict:
-    """The accuracy of a float32 model, as `Quantized.accuracy` has it.
-
-    Args:
-        model, evaluation_images: as `quantize` takes them.
-        config: for its layout.
-        verbose: show the progress and the finding.
-    """
-    run = session_of(model, config.layout).outputs
-    accuracy = evaluate(run, evaluation_images.watched("validating float32", verbose))
-    if verbose:
-        print(
-            f"top-1 on {accuracy['images']} images of {evaluation_images.name}: "
-            f"{accuracy['top1']:.2%}"
-        )
-    return accuracy_record(config, evaluation_images, accuracy, accuracy)
-
-
-def accuracy_record(
-    config: QuantizationConfig,
-    evaluation_images: Images,
-    float32: dict,
-    exported: dict,
-    chosen_on_these: bool = False,
-) -> dict:
-    """The accuracy for the file's metadata."""
-    return {
-        "data": evaluation_images.name,
-        "images": float32["images"],
-        "float32": {top: float32[top] for top in ("top1", "top5")},
-        "exported": {top: exported[top] for top in ("top1", "top5")},
-        "drop_points": drop(float32, exported),
-        "max_drop": config.max_drop,
-        "chosen_on_these": chosen_on_these,
-    }
