@@ -146,24 +146,22 @@ def _measure(
     count = max(JUDGED, *flags.batch_sizes)
     images = np.random.default_rng(0).standard_normal((count, *shape), np.float32)
     expected = exact.run(images[:JUDGED].astype(exact.input_dtype))
-    candidates, facts = [], []
-    for path in files:
-        for variant in variants:
-            found, difference = _candidates(path, variant, images, expected, flags)
-            candidates += found
-            facts += [difference] * len(found)
-    rows = measure(
-        candidates,
+    return measure(
+        [
+            candidate
+            for path in files
+            for variant in variants
+            for candidate in _candidates(path, variant, images, expected, flags)
+        ],
         min_seconds=flags.min_seconds,
         min_repetitions=flags.min_repetitions,
     )
-    return [{**row, **more} for row, more in zip(rows, facts, strict=True)]
 
 
 def _candidates(
     path: Path, variant: str, images: np.ndarray, expected: np.ndarray, flags: Flags
-) -> tuple[list[Candidate], dict[str, Any]]:
-    """What is to be timed of a file, and how far it is from float32 on the CPU.
+) -> list[Candidate]:
+    """What is to be timed of a file; its facts: how far it is from float32 on the CPU.
 
     A variant that cannot run the file, or computes something else, is named and left
     out.
@@ -174,8 +172,7 @@ def _candidates(
     load = partial(
         Session, path, providers, largest_input=largest, options=options, tf32=False
     )
-    labels = {"model": path.stem, "variant": variant}
-    found = []
+    candidates = []
     try:
         session = load()
         images = images.astype(session.input_dtype)
@@ -184,6 +181,7 @@ def _candidates(
         difference = _difference(outputs, expected)
         if precision == "float32":
             _check_parity(difference["max_rel"])
+        facts = {"precision": precision, "sha256": sha256(path), **difference}
         for batch in flags.batch_sizes:
             calls: dict[str, Callable] = {}
             if variant != "cpu":
@@ -193,11 +191,12 @@ def _candidates(
                 calls["host"] = partial(session.run, images[:batch])
             for timing, call in calls.items():
                 call()
-                found.append(Candidate({**labels, "timing": timing}, batch, call))
+                labels = {"model": path.stem, "variant": variant, "timing": timing}
+                candidates.append(Candidate(labels, batch, call, facts=facts))
     except Exception as error:  # onnxruntime's errors have no base class
         print(f"without {path.stem} by {variant}: {' '.join(str(error).split())}")
-        return [], {}
-    return found, {"precision": precision, "sha256": sha256(path), **difference}
+        return []
+    return candidates
 
 
 def _check_parity(difference: float) -> None:

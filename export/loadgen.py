@@ -26,7 +26,12 @@ from typing import Any, Literal
 
 from tyro.conf import Positional
 
-from export.benchmark.candidates import image_shape, model_facts, parse_stack, require
+from export.benchmark.candidates import (
+    image_shape,
+    model_facts,
+    parse_stack,
+    require_provider,
+)
 from export.benchmark.coldstart import environment
 from export.benchmark.measure import CONTENDED
 from export.benchmark.mlperf_log import DETAIL, LOGS, SUMMARY, read_detail, row_of
@@ -109,14 +114,7 @@ def measure_scenario(flags: Flags) -> dict[str, Any]:
         f"{flags.file.stem}-loadgen-{flags.scenario.lower()}"
     )
     _refuse(out, flags.force)
-    label, names, precision = parse_stack(flags.provider)
-    options = {
-        "providers": names,
-        "threads": flags.threads,
-        "precision": precision,
-        "spinning": flags.spinning,
-    }
-    request, facts = _prepare(flags, options)
+    request, facts = _prepare(flags)
     machine = fingerprint()
     with write_beside(out, flags.force) as part:
         part.mkdir()
@@ -124,7 +122,7 @@ def measure_scenario(flags: Flags) -> dict[str, Any]:
         told = read_detail(part / DETAIL)
         result = {
             "model": flags.file.stem,
-            "provider": label,
+            "provider": flags.provider,
             "scenario": flags.scenario,
             **row_of(flags.scenario, told),
             "images": flags.images.name if flags.images else "random",
@@ -170,10 +168,13 @@ def _refuse(out: Path, force: bool) -> None:
         )
 
 
-def _prepare(
-    flags: Flags, options: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _prepare(flags: Flags) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the process under test is told, and what a row says of the file."""
+    options = {
+        **parse_stack(flags.provider),
+        "threads": flags.threads,
+        "spinning": flags.spinning,
+    }
     session = Session(flags.file, **options)
     image = image_shape(session, flags.input_size)
     fixed = session.input_shape[0]
@@ -185,7 +186,7 @@ def _prepare(
     if flags.images:  # refused here, before the run
         read_images(flags.images, flags.samples, image, session.input_dtype)
     facts = model_facts(session)
-    require(flags.require_provider, [facts])
+    require_provider(flags.require_provider, [facts])
     asked = {
         "min_duration_ms": flags.seconds and round(flags.seconds * 1e3),
         "min_query_count": flags.queries,

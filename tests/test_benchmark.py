@@ -67,7 +67,7 @@ def test_auto_takes_what_loads_and_says_what_does_not(monkeypatch, capsys):
     from export.benchmark import candidates
 
     def stacks(*providers):
-        return [names for _, names, _ in candidates._stacks(providers)]
+        return [one["providers"] for one in candidates._stacks(providers).values()]
 
     monkeypatch.setattr(candidates, "why_not", lambda name: "")
     assert stacks("auto") == [["tensorrt", "cuda", "cpu"], ["cuda", "cpu"], ["cpu"]]
@@ -79,9 +79,11 @@ def test_auto_takes_what_loads_and_says_what_does_not(monkeypatch, capsys):
 
 
 def test_a_precision_stands_behind_the_provider():
-    stack = "openvino:bfloat16+cpu"
-    assert parse_stack(stack) == (stack, ["openvino", "cpu"], "bfloat16")
-    assert parse_stack("cpu") == ("cpu", ["cpu"], None)
+    assert parse_stack("openvino:bfloat16+cpu") == {
+        "providers": ["openvino", "cpu"],
+        "precision": "bfloat16",
+    }
+    assert parse_stack("cpu") == {"providers": ["cpu"], "precision": None}
     with pytest.raises(InputError, match="names 2 precisions"):
         parse_stack("openvino:bfloat16+cpu:float32")
 
@@ -284,8 +286,9 @@ def test_on_a_gpu_the_time_without_copies_stands_beside(file):
     images = [np.ones((2, 8, 8, 3), np.float32)]
     case = Case(file, "small", "cuda", {"providers": ["cpu"], "threads": None}, images)
     ran = {"ran_provider": "cuda", "ran_precision": "float16"}
-    host, device = _candidates(case, ran)
+    host, device = _candidates(case, ran, {2: {"load_ms": 3}})
     assert [one.labels["timing"] for one in (host, device)] == ["host", "device"]
+    assert host.facts == device.facts == {"load_ms": 3, **ran}
     assert host.labels["ran"] == device.labels["ran"] == "cuda float16"
     np.testing.assert_array_equal(device.call().numpy(), host.call())
 
@@ -402,7 +405,9 @@ sys.meta_path.insert(0, Absent())
 
 def test_runs_with_tensorflow_and_keras_uninstalled(file, tmp_path):
     words = [file, "--batch-sizes", 1, *QUICK_WORDS, "--out", tmp_path / "r"]
-    done = _command(WITHOUT + BENCHMARK, *words)
+    # Off a terminal progress is a line every 30 seconds; here, a line each time.
+    shown = "from keras_resnet.common import progress; progress.SECONDS = 0\n"
+    done = _command(WITHOUT + shown + BENCHMARK, *words)
     assert done.returncode == 0, done.stderr
     assert "small" in done.stdout
     assert "measuring" in done.stderr  # the progress

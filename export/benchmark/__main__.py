@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, Suppress
 
-from export.benchmark.candidates import cases_of, prepare
+from export.benchmark.candidates import list_cases, prepare
 from export.benchmark.energy import Meter
 from export.benchmark.measure import measure
 from export.benchmark.results import refuse_results, write_results
@@ -91,7 +91,8 @@ def benchmark(
         raise InputError(
             "paths, providers and batch_sizes: at least one of each is needed."
         )
-    paths = [Path(one) for one in ([paths] if isinstance(paths, str | Path) else paths)]
+    paths = [paths] if isinstance(paths, str | Path) else paths
+    paths = [Path(path) for path in paths]
     if out is None:
         out = paths[0].with_name(f"{paths[0].stem}-latency")
     refuse_results(out, force)
@@ -99,21 +100,23 @@ def benchmark(
     energy = ", ".join(meter.sources) or f"not told ({'; '.join(meter.missing)})"
     machine = {**fingerprint(), "command": command, "energy": energy}
     settings = {"spinning": spinning, "tf32": tf32}
-    cases = cases_of(paths, providers, threads, batch_sizes, input_size, settings)
-    candidates, descriptions = prepare(cases, require_provider, cold_starts)
-    shares = {"min_seconds": min_seconds, "min_repetitions": min_repetitions}
-    warmup = {
-        "warmup_seconds": warmup_seconds,
-        "warmup_repetitions": warmup_repetitions,
-    }
+    cases = list_cases(paths, providers, threads, batch_sizes, input_size, settings)
+    candidates = prepare(cases, require_provider, cold_starts)
     try:
-        measure(candidates, **warmup, **shares, meter=meter.read)
+        measure(
+            candidates,
+            warmup_seconds=warmup_seconds,
+            warmup_repetitions=warmup_repetitions,
+            min_seconds=min_seconds,
+            min_repetitions=min_repetitions,
+            meter=meter.read,
+        )
     finally:
-        rows = [
-            {**one.row(), "complete": one.progress(**shares) == 1, **settings, **more}
-            for one, more in zip(candidates, descriptions, strict=True)
-            if one.blocks
-        ]
+        rows = []
+        for candidate in candidates:
+            if candidate.blocks:
+                done = candidate.progress(min_seconds, min_repetitions) == 1
+                rows.append({**candidate.row(), "complete": done, **settings})
         if rows and all(row["complete"] for row in rows):
             _report(rows, out, machine, force)
         elif rows:  # finished results of an earlier run stay
@@ -123,9 +126,8 @@ def benchmark(
 
 def _report(rows, out: Path, machine: dict[str, Any], force: bool) -> None:
     print(table(rows))
-    more = cold_table(rows)
-    if more:
-        print(more)
+    if cold := cold_table(rows):
+        print(cold)
     print(f"energy: {machine['energy']}")
     write_results(rows, out, machine, force)
 

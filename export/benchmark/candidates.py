@@ -1,8 +1,8 @@
-"""What `export.benchmark` times: sessions of files, and what is said of each."""
+"""What `export.benchmark` times: sessions of files, and what is known of each."""
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from export.benchmark.coldstart import measure_cold
 from export.benchmark.measure import Candidate
-from export.benchmark.tables import LARGEST, names_of_files
+from export.benchmark.tables import names_of_files, number
 from export.runtime.providers import AUTO, provider_names, short_name, why_not
 from export.runtime.session import Session
 from keras_resnet.common.errors import InputError
@@ -19,10 +19,8 @@ from keras_resnet.common.fingerprint import sha256
 from keras_resnet.common.progress import Progress
 
 ON_DEVICE = ("cuda", "tensorrt")  # where copies between host and device take time
-# As asked for; the providers, best first, or "auto"; OpenVINO's precision.
-Stack = tuple[str, list[str] | str, str | None]
 LOWER = {"bfloat16", "float16"}  # precisions that a provider may choose by itself
-SETS = ("real", "noise")  # of images in a file's proof, the most telling first
+SETS = ("real", "noise")  # of images in a file's parity, the most telling first
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Case:
     inputs: list[np.ndarray]
 
 
-def cases_of(
+def list_cases(
     paths: Sequence[Path],
     providers: Sequence[str],
     threads: Sequence[int],
@@ -66,36 +64,26 @@ def cases_of(
     paths = list(dict.fromkeys(paths))
     names = dict(zip(paths, names_of_files(paths), strict=True))
     inputs = {path: _inputs(path, batch_sizes, input_size) for path in paths}
-    return [
-        Case(
-            path,
-            names[path],
-            label,
-            {
-                "providers": stack,
-                "threads": count,
-                "precision": precision,
-                "largest_input": list(inputs[path][-1].shape),
-                **settings,
-            },
-            inputs[path],
-        )
-        for path, (label, stack, precision), count in itertools.product(
-            paths, stacks, dict.fromkeys(threads or [None])
-        )
-    ]
+    cases = []
+    for path, (provider, stack), count in itertools.product(
+        paths, stacks.items(), dict.fromkeys(threads or [None])
+    ):
+        largest = list(inputs[path][-1].shape)
+        options = {**stack, "threads": count, "largest_input": largest, **settings}
+        cases.append(Case(path, names[path], provider, options, inputs[path]))
+    return cases
 
 
 def prepare(
     cases: Sequence[Case], required: str | None, cold_starts: int
-) -> tuple[list[Candidate], list[dict[str, Any]]]:
-    """The candidates, and what is to be said of each beside its times.
+) -> list[Candidate]:
+    """The candidates, with what is known of each beside its times.
 
     Each case is tried first. Then come the cold starts, while this process holds no
     session of its own, and then the sessions that are timed.
 
     Args:
-        cases: of `cases_of`.
+        cases: of `list_cases`.
         required: a provider on which each file must run, or None.
         cold_starts: processes of each case.
 
@@ -104,40 +92,66 @@ def prepare(
     """
     # Nothing is shown where it takes less than a second.
     with Progress(cases, desc="loading", leave=False, delay=1) as bar:
-        known = [model_facts(Session(case.path, **case.options)) for case in bar]
-    require(required, known)
+        facts = [model_facts(Session(case.path, **case.options)) for case in bar]
+    require_provider(required, facts)
     with Progress(cases, desc="cold starts", leave=False, delay=1) as bar:
         cold = [
             measure_cold(case.path, case.options, case.inputs, cold_starts)
             for case in bar
         ]
-    candidates, descriptions = [], []
-    for case, facts, starts in zip(cases, known, cold, strict=True):
-        found = _candidates(case, facts)
-        candidates += found
-        descriptions += [{**starts[one.batch], **facts} for one in found]
-    return candidates, descriptions
+    return [
+        candidate
+        for case, known, starts in zip(cases, facts, cold, strict=True)
+        for candidate in _candidates(case, known, starts)
+    ]
 
 
-def _stacks(providers: Sequence[str]) -> list[Stack]:
-    """Every stack to be measured; says what "auto" leaves out."""
-    stacks = []
-    for one in providers:
-        if one != "auto":
-            stacks.append(parse_stack(one))
+def _candidates(
+    case: Case, facts: dict[str, Any], starts: dict[int, dict[str, Any]]
+) -> Iterable[Candidate]:
+    """Host to host for every batch; on a GPU beside it without the copies.
+
+    On the CPU onnxruntime reads the caller's array where it lies: there is no copy to
+    leave out, and bound and unbound runs were measured alike.
+    """
+    session = Session(case.path, **case.options)
+    provider, precision = facts["ran_provider"], facts["ran_precision"]
+    labels = {
+        "model": case.name,
+        "provider": case.provider,
+        "ran": " ".join(filter(None, (provider, precision))),
+        "threads": case.options["threads"] or "default",
+    }
+    for images in case.inputs:
+        batch = len(images)
+        calls = {"host": functools.partial(session.run, images)}
+        if provider in ON_DEVICE:
+            calls["device"] = session.bind(images)
+        for timing, call in calls.items():
+            known = {**starts[batch], **facts}
+            yield Candidate({**labels, "timing": timing}, batch, call, facts=known)
+
+
+def _stacks(providers: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Each stack of providers as arguments of `Session`; prints what "auto" lacks."""
+    stacks = {}
+    for text in providers:
+        if text != "auto":
+            stacks[text] = parse_stack(text)
             continue
         reasons = {name: why_not(name) for name in AUTO}
         for name, why in reasons.items():
             if why:
                 print(f"without {name}: {why}")
         loading = [name for name, why in reasons.items() if not why]
-        tails = (loading[i:] for i in range(len(loading)))
-        stacks += [("+".join(names), names, None) for names in tails]
-    return list({label: (label, *rest) for label, *rest in stacks}.values())
+        for i in range(len(loading)):  # each helped by the slower ones
+            stack = "+".join(loading[i:])
+            stacks[stack] = parse_stack(stack)
+    return stacks
 
 
-def parse_stack(text: str) -> Stack:
-    """ "openvino:bfloat16+cpu" as providers, best first, and OpenVINO's precision.
+def parse_stack(text: str) -> dict[str, Any]:
+    """ "openvino:bfloat16+cpu" as `providers`, best first, and `precision`.
 
     Raises:
         InputError: a name that onnxruntime does not know, or two precisions.
@@ -150,7 +164,7 @@ def parse_stack(text: str) -> Stack:
             "as in openvino:bfloat16+cpu."
         )
     names = "auto" if text == "auto" else provider_names([name for name, _, _ in parts])
-    return text, names, precisions[0] if precisions else None
+    return {"providers": names, "precision": precisions[0] if precisions else None}
 
 
 def _inputs(
@@ -211,88 +225,55 @@ def random_images(count: int, image: Sequence[int], dtype: np.dtype) -> np.ndarr
     return images.astype(dtype, copy=False)
 
 
-def _candidates(case: Case, facts: dict[str, Any]) -> list[Candidate]:
-    """Host to host for every batch; on a GPU beside it without the copies.
-
-    On the CPU onnxruntime reads the caller's array where it lies: there is no copy to
-    leave out, and bound and unbound runs were measured alike.
-    """
-    session = Session(case.path, **case.options)
-    ran = facts["ran_provider"], facts["ran_precision"]
-    labels = {
-        "model": case.name,
-        "provider": case.provider,
-        "ran": " ".join(filter(None, ran)),
-        "threads": case.options["threads"] or "default",
-        "timing": "host",
-    }
-    found = []
-    for images in case.inputs:
-        call = functools.partial(session.run, images)
-        found.append(Candidate(labels, len(images), call))
-        if ran[0] in ON_DEVICE:
-            on_device = labels | {"timing": "device"}
-            found.append(Candidate(on_device, len(images), session.bind(images)))
-    return found
-
-
 def model_facts(session: Session) -> dict[str, Any]:
     """What a row says of its file and session beside the numbers."""
     metadata, ran = session.metadata, session.ran
-    precision = _told(metadata, str, "precision")
+    precision = _text(metadata, "precision")
     # What the exporter measured says nothing of a run in a lower precision.
     computed = {*ran["precisions"], *ran["others"]}
-    proven = {} if (LOWER & computed) - {precision} else metadata
+    measured = {} if (LOWER & computed) - {precision} else metadata
+    snrs = [number(_value(measured, "parity", "sets", name, "snr_db")) for name in SETS]
     return {
-        "file": str(session.path),
-        "bytes": session.path.stat().st_size,
-        "sha256": sha256(session.path),
+        "file": session.name,
+        "bytes": Path(session.name).stat().st_size,
+        "sha256": sha256(session.name),
         "input_shape": list(session.input_shape),
         "input_dtype": str(session.input_dtype),
         "loaded": [short_name(name) for name in session.providers],
-        "architecture": _told(metadata, str, "architecture"),
+        "architecture": _text(metadata, "architecture"),
         "file_precision": precision,
-        "top1": _told(proven, float | int, "accuracy", "exported", "top1"),
-        "accuracy_data": _told(proven, str, "accuracy", "data"),
-        "snr_db": _snr(proven),
+        "top1": number(_value(measured, "accuracy", "exported", "top1")),
+        "accuracy_data": _text(measured, "accuracy", "data"),
+        "snr_db": next((snr for snr in snrs if snr is not None), None),
         **{f"ran_{name}": value for name, value in ran.items()},
         # A thousand names of classes tell nothing of a latency.
         "metadata": {k: v for k, v in metadata.items() if k != "labels"},
     }
 
 
-def _snr(metadata: dict[str, Any]) -> float | None:
-    """Of the most telling set of images that the proof has."""
-    figures = (
-        _told(metadata, float | int, "parity", "sets", name, "snr_db") for name in SETS
-    )
-    return next((one for one in figures if one is not None), None)
-
-
-def _told(metadata: Any, kind: type, *keys: str) -> Any:
-    """What a file tells under nested keys, if it is of that kind; None otherwise."""
+def _value(metadata: Any, *keys: str) -> Any:
+    """What a file has under nested keys, of whatever kind; None otherwise."""
     for key in keys:
         metadata = metadata.get(key) if isinstance(metadata, dict) else None
-    fits = isinstance(metadata, kind) and not isinstance(metadata, bool)
-    return metadata if fits and (kind is str or abs(metadata) <= LARGEST) else None
+    return metadata
 
 
-def require(provider: str | None, descriptions: Sequence[dict[str, Any]]) -> None:
-    """An InputError where a file has no candidate that runs on the provider.
+def _text(metadata: Any, *keys: str) -> str | None:
+    value = _value(metadata, *keys)
+    return value if isinstance(value, str) else None
 
-    Args:
-        provider: its name, or None.
-        descriptions: of `prepare`.
-    """
-    if provider is None:
+
+def require_provider(name: str | None, facts: Sequence[dict[str, Any]]) -> None:
+    """An InputError where a file ran on the provider in none of the `model_facts`."""
+    if name is None:
         return
-    (provider,) = provider_names(provider)
+    (name,) = provider_names(name)
     ran: dict[str, set[str]] = {}
-    for one in descriptions:
-        ran.setdefault(one["file"], set()).add(one["ran_provider"])
+    for known in facts:
+        ran.setdefault(known["file"], set()).add(known["ran_provider"])
     for file, names in ran.items():
-        if provider not in names:
+        if name not in names:
             raise InputError(
-                f"require_provider={provider}: {file} ran on "
+                f"require_provider={name}: {file} ran on "
                 f"{', '.join(sorted(names))} alone."
             )

@@ -37,6 +37,7 @@ class Candidate:
         batch: images a call; None where a call takes none.
         call: returns when its result is there.
         before: runs before each call and is not timed.
+        facts: what else its row says.
         blocks: (seconds of each call, contended) of each round so far.
         joules: what the machine used in each round so far; None where it tells not.
         seconds, repetitions: timed so far.
@@ -46,6 +47,7 @@ class Candidate:
     batch: int | None
     call: Callable[[], Any]
     before: Callable[[], Any] = lambda: None
+    facts: dict[str, Any] = field(default_factory=dict)
     blocks: list[tuple[list[float], bool]] = field(default_factory=list)
     joules: list[float | None] = field(default_factory=list)
     seconds: float = 0.0
@@ -75,12 +77,13 @@ class Candidate:
         return times, contended, used
 
     def row(self) -> dict[str, Any]:
-        """Its labels, `batch`, what `statistics` says, and the energy of an image."""
+        """Its labels, `batch`, `statistics`, the energy of an image, and its facts."""
         return {
             **self.labels,
             "batch": self.batch,
             **statistics(self.blocks, self.batch),
             "joules_per_image": self._joules_per_image(),
+            **self.facts,
         }
 
     def _joules_per_image(self) -> float | None:
@@ -92,7 +95,7 @@ class Candidate:
         ]
         if not known or not self.batch:
             return None
-        chosen = [one for one in known if not one[2]] or known
+        chosen = [block for block in known if not block[2]] or known
         images = sum(calls for _, calls, _ in chosen) * self.batch
         return round(sum(joules for joules, _, _ in chosen) / images, 6)
 
@@ -167,7 +170,7 @@ def watch_others(ours: Sequence[int] = ()) -> Callable[[], float]:
     before, start = _others_seconds(ours), time.perf_counter()
 
     def share() -> float:
-        available = (time.perf_counter() - start) * os.cpu_count()
+        available = (time.perf_counter() - start) * (os.cpu_count() or 1)
         return (_others_seconds(ours) - before) / available
 
     return share
@@ -178,9 +181,9 @@ def _others_seconds(ours: Sequence[int]) -> float:
     machine = psutil.cpu_times()
     kinds = ("user", "nice", "system", "irq", "softirq", "steal")
     processes = [psutil.Process(), *map(psutil.Process, ours)]
-    own = [process.cpu_times() for process in processes]
+    times = [process.cpu_times() for process in processes]
     busy = sum(getattr(machine, kind, 0) for kind in kinds)
-    return busy - sum(one.user + one.system for one in own)
+    return busy - sum(process.user + process.system for process in times)
 
 
 def statistics(
@@ -202,7 +205,7 @@ def statistics(
         `contended_rounds`, which of the rounds were contended.
     """
     times = np.concatenate([block for block, _ in blocks]) * 1e3
-    quiet = [one * 1e3 for block, contended in blocks if not contended for one in block]
+    quiet = [t * 1e3 for block, contended in blocks if not contended for t in block]
     values = {f"p{p}_ms": np.percentile(times, p) for p in PERCENTILES} | {
         "mean_ms": times.mean(),
         "min_ms": times.min(),
