@@ -41,8 +41,7 @@ def main() -> None:
     import onnx.reference  # imports count for neither side
     import tf2onnx  # noqa: F401
 
-    import export.graph.passes
-    import export.graph.tracing  # noqa: F401
+    import export.graph.convert  # noqa: F401
     import keras_resnet
     from export.benchmark.measure import CONTENDED, watch_others
 

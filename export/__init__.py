@@ -17,14 +17,15 @@ so are `export.inspect`, `export.benchmark` and `export.tune`.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from export.api import ExportConfig, export
+    from export.api import export
+    from export.config import ExportConfig
     from export.runtime import load
 
 __all__ = ["ExportConfig", "export", "load"]
 
 if not TYPE_CHECKING:
     _MODULES = {
-        "ExportConfig": "export.api",
+        "ExportConfig": "export.config",
         "export": "export.api",
         "load": "export.runtime",
     }

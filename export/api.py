@@ -10,23 +10,15 @@ row in `FORMATS`.
 """
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from export.model.choices import (
-    DEFAULT_TOP,
-    OutputKind,
-    PreprocessKind,
-    check_choices,
-)
-from export.model.source import Loaded, load
-from export.steps import step
+from export.config import ExportConfig
+from export.model.source import Loaded, Source, load
+from keras_resnet.common.command import step
 from keras_resnet.common.errors import InputError
 from keras_resnet.common.files import refuse_existing, write_beside
-from keras_resnet.common.numbers import check_number
 
 if TYPE_CHECKING:
     import keras
@@ -44,42 +36,6 @@ FORMATS = {  # the suffix of a path -> the class of its format
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExportConfig:
-    """What can be asked of every format.
-
-    Raises:
-        InputError: a value is none of those accepted.
-    """
-
-    output: OutputKind = "probabilities"
-    """Softmax, or what goes into it, whatever the model ends in; the best classes; the
-    stages' feature maps; or what enters the classifier."""
-    top: int = DEFAULT_TOP
-    """Number of classes, for output "top_k"."""
-    preprocess: PreprocessKind = "none"
-    """What the artifact does to images: nothing; normalize uint8 images of the
-    network's size; or resize and crop uint8 images of any size as well."""
-    input_size: tuple[int, int] | None = None
-    """Height and width, for an architecture's name or a model that takes any size."""
-    batch: int | None = None
-    """Number of images at once. Default: any."""
-    verify: bool = True
-    """Run the artifact and the Keras model on the same images, and compare."""
-    tolerance: float | None = None
-    """Largest difference from the Keras model, as a share of the outputs' spread.
-    Default: the precision's."""
-    force: bool = False
-    """Replace what stands there."""
-    verbose: bool = True
-    """Print the steps and the result."""
-
-    def __post_init__(self):
-        check_choices(self.output, self.top, self.preprocess, self.batch)
-        if self.tolerance is not None:
-            check_number("tolerance", self.tolerance, above=0)
-
-
 class Format:
     """One format of artifacts: a subclass for each, an instance for each export.
 
@@ -91,6 +47,8 @@ class Format:
         config: the options.
         images: real images to verify on, or None.
         precision: of the artifact, a key of `export.parity.verify.TOLERANCES`.
+        layout: of its input, "nhwc" or "nchw".
+        summary: what the last line says of the artifact, beside its size.
     """
 
     suffix: ClassVar[str]
@@ -105,7 +63,7 @@ class Format:
     ):
         self.signature, self.config, self.images = signature, config, images
         self.precision = "float32"
-        self.layout = "nhwc"
+        self.layout, self.summary = "nhwc", ""
 
     @classmethod
     def beside(cls, path: Path) -> tuple[Path, ...]:
@@ -151,10 +109,6 @@ class Format:
 
     def finish(self, path: Path, metadata: dict) -> None:
         """What remains to be done when the artifact stands at `path`."""
-
-    def summary(self) -> str:
-        """What the last line says of the artifact, beside its size."""
-        return ""
 
 
 def export(
@@ -215,7 +169,7 @@ def export(
             f"{format_class.config_class.__name__} or ExportConfig."
         )
     loaded = Loaded(model, options.input_size, images, origin, card)
-    return run_export(format_class, path, options, lambda: loaded)
+    return run_export(format_class, path, options, loaded)
 
 
 def export_source(
@@ -240,19 +194,14 @@ def export_source(
             "any_size is on, and input_size or preprocess='full' sets the network's "
             "size: leave one of them out."
         )
-
-    def load_source() -> Loaded:
-        with step("loading", command.verbose):
-            return load(command, command.input_size)
-
-    return run_export(format_class, path or command.out, command, load_source)
+    return run_export(format_class, path or command.out, command, command)
 
 
 def run_export(
     format_class: type[Format],
     path: str | os.PathLike,
     config: ExportConfig,
-    load_model: Callable[[], Loaded],
+    source: Loaded | Source,
 ) -> dict:
     """Exports a model: the same steps for every format.
 
@@ -260,14 +209,16 @@ def run_export(
         format_class: the format.
         path: where to write.
         config: the options.
-        load_model: gives the model, when it is certain that it can be written.
+        source: the model, or what to load where it is certain that it can be written.
 
     Returns:
         The metadata.
     """
     path = Path(path)
     format_class.refuse(path, config.force)
-    loaded = load_model()
+    if isinstance(source, Source):
+        with step("loading", config.verbose):
+            source = load(source, config.input_size)
     with step("preparing", config.verbose):
         from export.model.metadata import describe
         from export.model.signature import make_signature
@@ -275,21 +226,19 @@ def run_export(
         from export.parity.verify import verify
 
         signature = make_signature(
-            loaded.model,
-            card=loaded.card,
+            source.model,
+            card=source.card,
             output=config.output,
             top=config.top,
             preprocess=config.preprocess,
-            input_size=loaded.input_size,
+            input_size=source.input_size,
             batch=config.batch,
         )
-        images = real_images(loaded.images, signature)
+        images = real_images(source.images, signature)
     artifact = format_class(signature, config, images)
     converted = artifact.convert()
-    metadata = (
-        describe(signature, loaded.origin, artifact.packages, artifact.layout)
-        | converted
-    )
+    metadata = describe(signature, source.origin, artifact.packages, artifact.layout)
+    metadata |= converted
     parity = None
     with write_beside(path, config.force) as part:
         with step("writing", config.verbose):
@@ -309,6 +258,6 @@ def run_export(
         artifact.place(part, path)
     artifact.finish(path, metadata)
     if config.verbose:
-        print(f"{path}: {size / 1e6:.1f} MB{artifact.summary()}")
+        print(f"{path}: {size / 1e6:.1f} MB{artifact.summary}")
         print(parity or "not verified against the model")
     return metadata

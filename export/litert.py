@@ -19,7 +19,8 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.api import ExportConfig, Format, export_source
+from export.api import Format, export_source
+from export.config import ExportConfig
 from export.model.source import Source
 from export.savedmodel import ENDPOINT, write_archive
 from keras_resnet.common.command import parse, run
@@ -83,8 +84,7 @@ class LiteRTCommand(Source, ExportConfig):
 
 
 def main(args: list[str] | None = None) -> None:
-    command = parse(LiteRTCommand, args, prog="python -m export.litert")
-    export_source(LiteRT, command)
+    export_source(LiteRT, parse(LiteRTCommand, args, prog="python -m export.litert"))
 
 
 if __name__ == "__main__":

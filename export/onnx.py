@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from export.api import ExportConfig, Format, export_source, run_export
-from export.graph.convert import check_opset, convert
+from export.api import Format, export_source, run_export
+from export.config import DEFAULT_TOP, ExportConfig, OutputKind, PreprocessKind
 from export.graph.files import save, weights_beside
-from export.model.choices import DEFAULT_TOP, OutputKind, PreprocessKind
 from export.model.source import Loaded, Source
 from export.quantization.config import (
     CalibrationMethod,
@@ -22,8 +21,7 @@ from export.quantization.config import (
 from export.quantization.images import images_of
 from export.quantization.measure import measure_float32, session_of
 from export.quantization.quantize import quantize
-from export.steps import step
-from keras_resnet.common.command import parse, run
+from keras_resnet.common.command import parse, run, step
 from keras_resnet.common.errors import InputError
 from keras_resnet.common.files import write_beside
 from keras_resnet.common.numbers import check_choice
@@ -32,6 +30,8 @@ if TYPE_CHECKING:
     import keras
 
     from keras_resnet.saving import Card
+
+OPSETS = tuple(range(13, 24))  # each is verified for a net of every mechanism
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,16 @@ class OnnxConfig(QuantizationConfig, ExportConfig):
     def __post_init__(self):
         ExportConfig.__post_init__(self)
         QuantizationConfig.__post_init__(self)
-        check_opset(self.opset)
+        if self.opset not in OPSETS:
+            why = "what is newer is not proven"
+            if self.opset < min(OPSETS):
+                why = (
+                    "before, operators had other inputs than those that are made small"
+                )
+            raise InputError(
+                f"opset={self.opset!r}: {min(OPSETS)} to {max(OPSETS)} are accepted; "
+                f"{why}."
+            )
         check_choice("layout", self.layout, ("nhwc", "nchw"))
         if (self.layout, self.preprocess) == ("nchw", "full"):
             raise InputError(
@@ -99,33 +108,19 @@ def export_onnx(
     precision is made of the float32 form, which is verified as well.
 
     Args:
-        model: as `export.api.export` takes it.
-        card: as `export.api.export` takes it.
-        origin: as `export.api.export` takes it.
+        model, card, origin: as `export.api.export` takes them.
         path: ending in `.onnx`.
+        output, top, preprocess, input_size, batch, verify, tolerance, force, verbose:
+            as in `export.config.ExportConfig`.
         opset: 13 to 23.
         layout: of the input: "nhwc" or "nchw".
         external_data: write the weights into a file of their own beside it, as is done
             in any case where they take 2 GB.
-        precision: as in `export.quantization.config.QuantizationConfig`.
-        calibrate: as in `export.quantization.config.QuantizationConfig`.
-        calibration_images: as in `export.quantization.config.QuantizationConfig`.
-        calibration_method: as in `export.quantization.config.QuantizationConfig`.
-        validate: as in `export.quantization.config.QuantizationConfig`.
-        validation_images: as in `export.quantization.config.QuantizationConfig`.
-        max_drop: as in `export.quantization.config.QuantizationConfig`.
-        data_dir: as in `export.quantization.config.QuantizationConfig`.
+        precision, calibrate, calibration_images, calibration_method, validate,
+            validation_images, max_drop, data_dir: as in
+            `export.quantization.config.QuantizationConfig`.
         images: as `export.api.export` takes them; None, in a lower precision, takes
             those that it is made with.
-        output: as in `export.api.ExportConfig`.
-        top: as in `export.api.ExportConfig`.
-        preprocess: as in `export.api.ExportConfig`.
-        input_size: as in `export.api.ExportConfig`.
-        batch: as in `export.api.ExportConfig`.
-        verify: as in `export.api.ExportConfig`.
-        tolerance: as in `export.api.ExportConfig`.
-        force: as in `export.api.ExportConfig`.
-        verbose: as in `export.api.ExportConfig`.
 
     Returns:
         The metadata.
@@ -160,8 +155,9 @@ def export_onnx(
         force=force,
         verbose=verbose,
     )
-    loaded = Loaded(model, input_size, images, origin, card)
-    return run_export(Onnx, path, config, lambda: loaded)
+    return run_export(
+        Onnx, path, config, Loaded(model, input_size, images, origin, card)
+    )
 
 
 class Onnx(Format):
@@ -181,6 +177,7 @@ class Onnx(Format):
         return (path.with_name(f"{path.name}.parity.json"),)
 
     def convert(self):
+        from export.graph.convert import convert
         from export.graph.counts import count
 
         config, signature, verbose = self.config, self.signature, self.config.verbose
@@ -194,21 +191,20 @@ class Onnx(Format):
             "opset": config.opset,
             "precision": config.precision,
         }
-        if config.precision == "float32":
-            if evaluation:
-                metadata["accuracy"] = measure_float32(
-                    self.model, config, evaluation, verbose
-                )
-            return metadata
-        if config.verify:
-            self._verify_float32()
-            self._choose_images(calibration, evaluation)
-        quantized = quantize(self.model, config, calibration, evaluation, verbose)
-        self.model = quantized.model
-        return metadata | {
-            "calibration": quantized.calibration,
-            "accuracy": quantized.accuracy,
-        }
+        if config.precision != "float32":
+            if config.verify:
+                self._verify_float32()
+                self._choose_images(calibration, evaluation)
+            quantized = quantize(self.model, config, calibration, evaluation, verbose)
+            self.model = quantized.model
+            metadata["calibration"] = quantized.calibration
+            metadata["accuracy"] = quantized.accuracy
+        elif evaluation:
+            metadata["accuracy"] = measure_float32(
+                self.model, config, evaluation, verbose
+            )
+        self.summary = f", {len(self.model.graph)} nodes"
+        return metadata
 
     def _verify_float32(self) -> None:
         """Rounding to lower precision could hide what a wrong conversion did."""
@@ -258,9 +254,6 @@ class Onnx(Format):
             with write_beside(report, force=True) as part:
                 part.write_text(json.dumps(metadata["parity"], indent=2) + "\n")
 
-    def summary(self):
-        return f", {len(self.model.graph)} nodes"
-
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxCommand(Source, OnnxConfig):
@@ -268,8 +261,7 @@ class OnnxCommand(Source, OnnxConfig):
 
 
 def main(args: list[str] | None = None) -> None:
-    command = parse(OnnxCommand, args, prog="python -m export.onnx")
-    export_source(Onnx, command)
+    export_source(Onnx, parse(OnnxCommand, args, prog="python -m export.onnx"))
 
 
 if __name__ == "__main__":

@@ -20,14 +20,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.api import ExportConfig, Format, export_source
-from export.graph.convert import convert
-from export.graph.files import save
-from export.model.choices import INPUT_NAME
+from export.api import Format, export_source
+from export.config import INPUT_NAME, ExportConfig
 from export.model.source import Source
 from export.runtime import METADATA_KEY
-from export.steps import step
-from keras_resnet.common.command import parse, run
+from keras_resnet.common.command import parse, run, step
 from keras_resnet.common.errors import InputError, MissingPackageError
 
 OPSET = 17  # of the ONNX graph that OpenVINO reads
@@ -68,6 +65,9 @@ class OpenVINO(Format):
     def convert(self):
         import openvino
         from openvino.passes import ConstantFolding, Manager
+
+        from export.graph.convert import convert
+        from export.graph.files import save
 
         verbose = self.config.verbose
         graph = convert(self.signature, OPSET, self.layout, verbose)
@@ -118,8 +118,9 @@ class OpenVINOCommand(Source, OpenVINOConfig):
 
 
 def main(args: list[str] | None = None) -> None:
-    command = parse(OpenVINOCommand, args, prog="python -m export.openvino")
-    export_source(OpenVINO, command)
+    export_source(
+        OpenVINO, parse(OpenVINOCommand, args, prog="python -m export.openvino")
+    )
 
 
 if __name__ == "__main__":

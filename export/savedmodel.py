@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.api import ExportConfig, Format, export_source
-from export.model.choices import INPUT_NAME
+from export.api import Format, export_source
+from export.config import INPUT_NAME, ExportConfig
 from export.model.source import Source
 from keras_resnet.common.command import parse, run
 from keras_resnet.common.errors import InputError

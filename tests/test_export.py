@@ -22,6 +22,7 @@ from onnx import numpy_helper
 
 import keras_resnet
 from export import ExportConfig, export, onnx, savedmodel
+from export.graph import convert as graph_convert
 from export.model.signature import make_signature
 from export.model.source import randomize_normalization
 from export.parity.images import as_input
@@ -532,7 +533,7 @@ def test_a_lower_precision_is_made_of_a_form_that_is_verified(
     metadata = onnx.export_onnx(build(), path, **options)
     assert metadata["precision"] == metadata["parity"]["precision"] == precision
     assert metadata["parity"]["checked"] == ("noise",)
-    convert = onnx.convert
+    convert = graph_convert.convert
 
     def convert_wrongly(*arguments):
         proto = ir.to_proto(convert(*arguments))
@@ -540,7 +541,7 @@ def test_a_lower_precision_is_made_of_a_form_that_is_verified(
         return ir.from_proto(proto)
 
     before = path.read_bytes()
-    monkeypatch.setattr(onnx, "convert", convert_wrongly)
+    monkeypatch.setattr(graph_convert, "convert", convert_wrongly)
     with pytest.raises(ParityError, match="tolerance for float32"):
         onnx.export_onnx(build(), path, force=True, **options)
     assert path.read_bytes() == before

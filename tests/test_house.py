@@ -35,9 +35,9 @@ MAY_IMPORT = {  # module of keras_resnet -> modules of keras_resnet
     },
 }
 ROOMS_OF_EXPORT = {  # what other rooms of export they may import
-    "graph": {"model", "runtime", "steps"},
-    "model": set(),
-    "quantization": {"graph", "model", "parity", "runtime"},
+    "graph": {"config", "model", "runtime"},
+    "model": {"config"},
+    "quantization": {"config", "graph", "model", "parity", "runtime"},
     "parity": {"model"},
     "runtime": set(),
     "benchmark": {"parity", "runtime"},

@@ -14,10 +14,10 @@ from keras import layers
 from onnx import helper
 from test_models import KINDS
 
-from export.graph.convert import OPSETS, convert
+from export.graph.convert import convert
 from export.graph.reading import read
 from export.model.signature import make_signature
-from export.onnx import export_onnx
+from export.onnx import OPSETS, export_onnx
 from keras_resnet import build
 from keras_resnet.common.errors import InputError
 from keras_resnet.images.preprocessing import Preprocessing

@@ -130,24 +130,6 @@ def weights_as_inputs(model: "ir.Model") -> "onnx.ModelProto":
     return proto
 
 
-def attach_weights(model: "ir.Model", tensors: "dict[str, ir.TensorProtocol]") -> None:
-    """Puts initializers in place of all inputs but the first."""
-    import onnx_ir as ir
-
-    graph = model.graph
-    for entry in graph.inputs[1:]:
-        # A new value, since the list of inputs goes on holding what is removed from it.
-        weight = ir.Value(
-            name=entry.name,
-            shape=entry.shape,
-            type=entry.type,
-            const_value=tensors[str(entry.name)],
-        )
-        graph.inputs.remove(entry)
-        entry.replace_all_uses_with(weight)
-        graph.register_initializer(weight)
-
-
 def _write(model: "ir.Model", path: Path) -> None:
     """The bytes of protobuf's `SerializeToString`, written tensor by tensor.
 

@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from export.model.choices import CLASSIFIER_OUTPUTS, INPUT_NAME
+from export.config import CLASSIFIER_OUTPUTS, INPUT_NAME
 
 if TYPE_CHECKING:
     from export.model.signature import Signature

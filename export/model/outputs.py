@@ -25,7 +25,7 @@ class Output:
 
     Attributes:
         name: in the artifact.
-        kind: one of `export.model.choices.OUTPUT_KINDS`.
+        kind: one of `export.config.OUTPUT_KINDS`.
     """
 
     name: str

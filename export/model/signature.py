@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from export.model.choices import CLASSIFIER_OUTPUTS, DEFAULT_TOP, check_choices
+from export.config import CLASSIFIER_OUTPUTS, DEFAULT_TOP, check_choices
 from export.model.outputs import Output, compute_outputs, cut_model, outputs_of
 from keras_resnet.common.errors import InputError
 from keras_resnet.images.preprocessing import Preprocessing

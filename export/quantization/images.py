@@ -132,7 +132,7 @@ def _calibration_data(config: QuantizationConfig, signature: "Signature") -> str
 
 def _evaluation_data(config: QuantizationConfig, signature: "Signature") -> str | None:
     """The data to measure the accuracy on, if it shall and can be measured."""
-    from export.model.choices import CLASSIFIER_OUTPUTS
+    from export.config import CLASSIFIER_OUTPUTS
 
     if signature.output not in CLASSIFIER_OUTPUTS:
         if config.validate not in (None, NO_EVALUATION):

@@ -1,5 +1,5 @@
-"""What every command line of the project shares: flags, errors, exit status, and
-which lines of the libraries below reach standard error."""
+"""What every command line of the project shares: flags, errors, exit status, progress,
+and which lines of the libraries below reach standard error."""
 
 import contextlib
 import functools
@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
 
@@ -62,6 +63,22 @@ def _one_line(box: str) -> str:
     text = " ".join(line for line in lines[1:] if line)
     text = re.sub(r"^Error parsing \w+: ", "", text)  # before a dataclass's own error
     return re.split(r"For full helptext|Argument helptext", text)[0].strip()
+
+
+@contextlib.contextmanager
+def step(name: str, verbose: bool = True) -> Iterator[None]:
+    """Prints the step's name when it begins and its seconds when it succeeds."""
+    if not verbose:
+        yield
+        return
+    print(f"{name:<14}", end="", flush=True)
+    start = time.perf_counter()
+    try:
+        yield
+    except BaseException:
+        print("failed", flush=True)
+        raise
+    print(f"{time.perf_counter() - start:6.1f} s", flush=True)
 
 
 def run(main: Callable[[], None]) -> None:
