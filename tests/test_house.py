@@ -48,7 +48,6 @@ FREE_OF_KERAS = COMMON | {"images"}
 WITHOUT_TENSORFLOW = (
     "inspect",
     "triton",
-    "triton_config",
     "graph/counts",
     "graph/files",
     "graph/reading",
