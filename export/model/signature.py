@@ -9,6 +9,7 @@ computes in float32; a model of another policy is rebuilt in float32 around the 
 weights.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,15 +17,31 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from export.config import CLASSIFIER_OUTPUTS, DEFAULT_TOP, check_choices
-from export.model.outputs import Output, compute_outputs, cut_model, outputs_of
 from keras_resnet.common.errors import InputError
 from keras_resnet.images.preprocessing import Preprocessing
+from keras_resnet.model import feature_maps
 from keras_resnet.saving import Card, attach, card_of
 
 PRECISION = "float32"
 OPEN_SIZE = (65, 96)  # used where any size is taken: an odd and an even side
+# A block's output in keras.applications' ResNets.
+APPLICATIONS_BLOCK = re.compile(r"conv(\d)_block\d+_out")
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of an artifact.
+
+    Attributes:
+        name: in the artifact.
+        kind: one of `export.config.OUTPUT_KINDS`.
+    """
+
+    name: str
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -79,7 +96,15 @@ class Signature:
             images = self.preprocessing(images)
         elif self.preprocessing and self.preprocess == "normalize":
             images = self.preprocessing.normalize(images)
-        return compute_outputs(call(images), self.output, self.top)
+        tensors = call(images)
+        if self.output not in ("probabilities", "top_k"):
+            return tensors
+        probabilities = ops.softmax(tensors["logits"])
+        if self.output == "probabilities":
+            return {self.output: probabilities}
+        best: Any = ops.top_k(probabilities, self.top)
+        scores, classes = best
+        return {"scores": scores, "classes": ops.cast(classes, "int64")}
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -166,11 +191,12 @@ def make_signature(
         preprocessing = replace(preprocessing, size=(height, width))
     if preprocess == "full":
         height = width = None
-    cut = cut_model(_in_float32(model, card), output)
+    cut = _cut(_in_float32(model, card), output)
+    names = {"top_k": ("scores", "classes"), "features": tuple(cut.output)}
     return Signature(
         model=cut,
         output=output,
-        outputs=outputs_of(cut, output),
+        outputs=tuple(Output(n, output) for n in names.get(output, (output,))),
         top=top,
         shape=(batch, height, width, channels),
         dtype=model.inputs[0].dtype if preprocess == "none" else "uint8",
@@ -237,3 +263,92 @@ def _in_float32(model: keras.Model, card: Card | None) -> keras.Model:
     if card is not None:
         attach(copy, card)
     return copy
+
+
+def _cut(model: keras.Model, output: str) -> keras.Model:
+    """The model up to what `output` is computed from.
+
+    It gives {"logits": (N, classes)}, {"embedding": (N, features)} or {"C2": (N, H, W,
+    C), ...}.
+
+    Raises:
+        InputError: the model has no such output, or where it is cannot be told.
+    """
+    if output == "features":
+        tensors = _features(model)
+    elif output == "embedding":
+        tensors = {"embedding": _embedding(model)}
+    else:
+        tensors = {"logits": _logits(model)}
+    return keras.Model(model.inputs[0], tensors, name=model.name)
+
+
+def _features(model: keras.Model) -> dict[str, Any]:
+    """C2 (the first stage's output) and on, of our models and keras.applications'."""
+    if card_of(model):
+        maps = feature_maps(model)
+        return {name: tensor for name, tensor in maps.items() if name != "C1"}
+    maps: dict[str, Any] = {}
+    for layer in model.layers:  # a stage's last block replaces those before it
+        if match := APPLICATIONS_BLOCK.fullmatch(layer.name):
+            maps[f"C{match[1]}"] = layer.output
+    if not maps:
+        raise InputError(
+            f"output='features': where the stages of model {model.name!r} end cannot "
+            "be told; a model from keras_resnet or keras.applications is needed."
+        )
+    return maps
+
+
+def _embedding(model: keras.Model) -> Any:
+    """What enters the classifier, or what a model without one pools."""
+    last, inner = _producer(model.outputs[0])
+    softmax = keras.activations.softmax
+    while _activation(last) is softmax and not isinstance(last, keras.layers.Dense):
+        last, inner = _producer(inner)
+    if isinstance(last, keras.layers.Dense):
+        return inner
+    if len(model.output_shape) == 2 and "Pooling" in type(last).__name__:
+        return model.outputs[0]
+    raise InputError(
+        f"output='embedding': model {model.name!r} ends in {type(last).__name__} "
+        f"{last.name!r}; a Dense layer, before softmax or not, or global pooling is "
+        "needed."
+    )
+
+
+def _logits(model: keras.Model) -> Any:
+    """What a classifier gives, or what enters its softmax."""
+    last, inner = _producer(model.outputs[0])
+    activation = _activation(last)
+    if activation is keras.activations.linear:
+        return model.outputs[0]
+    if activation is not keras.activations.softmax:
+        raise InputError(
+            f"model {model.name!r} ends in {type(last).__name__} {last.name!r}: "
+            "whether that gives logits or probabilities cannot be told. Accepted are "
+            "a Dense layer without activation, and a softmax layer."
+        )
+    if not isinstance(last, keras.layers.Dense):
+        return inner
+    linear = keras.layers.Dense.from_config(last.get_config() | {"activation": None})
+    logits = linear(inner)
+    linear.set_weights(last.get_weights())
+    return logits
+
+
+def _producer(tensor: Any) -> tuple[keras.layers.Layer, Any]:
+    """The layer that gives a tensor, and the tensor that enters it there."""
+    # The model's layers[-1] may be another: a function such as ops.softmax is no layer,
+    # and one layer may be called several times.
+    layer, call, _ = tensor._keras_history
+    return layer, layer._inbound_nodes[call].input_tensors[0]
+
+
+def _activation(layer: keras.layers.Layer) -> Any:
+    """The activation of a Dense layer, or of a layer that is one; else None."""
+    if isinstance(layer, keras.layers.Softmax):
+        return keras.activations.softmax
+    if isinstance(layer, keras.layers.Dense | keras.layers.Activation):
+        return layer.activation
+    return None

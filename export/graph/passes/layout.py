@@ -305,7 +305,7 @@ class _Walk:
         attributes: dict | None = None,
     ) -> ir.Value:
         """The output of a new node."""
-        value = ir.Value(name=name, shape=None if shape is None else ir.Shape(shape))
+        value = ir.val(name, shape=shape)
         node = ir.node(operator, inputs, attributes, outputs=[value], name=name)
         if self.node is None:
             self.graph.append(node)

@@ -21,13 +21,7 @@ def new_constant(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
     """An initializer of that name; what has the name already is taken to be it."""
     if name not in graph.initializers:
         tensor = ir.Tensor(array, name=name)
-        value = ir.Value(
-            name=name,
-            shape=ir.Shape(array.shape),
-            type=ir.TensorType(tensor.dtype),
-            const_value=tensor,
-        )
-        graph.register_initializer(value)
+        graph.register_initializer(ir.val(name, const_value=tensor))
     return graph.initializers[name]
 
 
