@@ -18,7 +18,7 @@ from typing import Any
 
 from tyro.conf import Positional
 
-from export.graph.reading import (
+from export.graph.files import (
     beside,
     inputs,
     read,

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from tyro.conf import Positional
 
-from export.graph.reading import (
+from export.graph.files import (
     beside,
     inputs,
     read,
@@ -150,7 +150,7 @@ class Served:
     """What Triton needs to know of a file, and the fields of its configuration.
 
     Attributes:
-        input, outputs: as `export.graph.reading.tensor` describes them.
+        input, outputs: as `export.graph.files.tensor` describes them.
         metadata: what the exporter wrote into the file.
         max_batch: 0 where the file's batch is fixed.
         image: shape of one image, None where an axis is open.

@@ -50,7 +50,6 @@ WITHOUT_TENSORFLOW = (
     "triton",
     "graph/counts",
     "graph/files",
-    "graph/reading",
 )
 
 

@@ -12,8 +12,7 @@ from conftest import randomize
 from onnx_files import write_model
 
 from export.graph.convert import convert
-from export.graph.files import save, weights_beside
-from export.graph.reading import read
+from export.graph.files import read, save, weights_beside
 from export.model.signature import make_signature
 from export.runtime import Session
 from keras_resnet import build, get_architecture

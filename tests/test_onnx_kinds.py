@@ -15,7 +15,7 @@ from onnx import helper
 from test_models import KINDS
 
 from export.graph.convert import convert
-from export.graph.reading import read
+from export.graph.files import read
 from export.model.signature import make_signature
 from export.onnx import OPSETS, export_onnx
 from keras_resnet import build

@@ -10,7 +10,7 @@ import keras
 import onnx
 import pytest
 
-from export.graph.reading import read
+from export.graph.files import read
 from export.model.source import randomize_normalization
 from export.onnx import export_onnx
 from keras_resnet import build, get_architecture, list_models

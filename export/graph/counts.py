@@ -15,7 +15,6 @@ channel.
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -30,24 +29,21 @@ from keras_resnet.common.errors import InputError
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# Operators that multiply and add: where the weights (or the second matrix) enter.
-CONVOLUTIONS = {
-    "Conv": 1,
-    "ConvInteger": 1,
-    "ConvTranspose": 1,
-    "FusedConv": 1,
-    "QLinearConv": 3,
+# Operators that multiply and add.
+CONVOLUTIONS = ("Conv", "ConvInteger", "ConvTranspose", "FusedConv", "QLinearConv")
+PRODUCTS = ("FusedMatMul", "Gemm", "MatMul", "MatMulInteger", "QGemm", "QLinearMatMul")
+SCALED = ("QGemm", "QLinearConv", "QLinearMatMul")  # scales stand between their inputs
+# Operators that take quantized tensors, and which of their inputs those are.
+QUANTIZED = {
+    "DequantizeLinear": (0,),
+    "QLinearConv": (0, 3, 8),
+    "QLinearMatMul": (0, 3),
+    "QGemm": (0, 3, 6),
+    "ConvInteger": (0, 1),
+    "MatMulInteger": (0, 1),
 }
-PRODUCTS = {
-    "FusedMatMul": 1,
-    "Gemm": 1,
-    "MatMul": 1,
-    "MatMulInteger": 1,
-    "QGemm": 3,
-    "QLinearMatMul": 3,
-}
-INTEGER = {"ConvInteger", "QLinearConv", "MatMulInteger", "QLinearMatMul", "QGemm"}
-NO_WEIGHTS = {"Resize", "Upsample", "Pad", "Clip"}  # their constants are settings
+# Their constants are settings.
+NO_WEIGHTS = {"Resize", "Upsample", "Pad", "Clip", "QuantizeLinear"}
 SAME_VALUES = {"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Cast"}
 FLOATS = {
     TensorProto.FLOAT,
@@ -72,16 +68,6 @@ ALIKE = {
 }
 
 _Shape = tuple[int | None, ...] | None  # None for an axis, or all axes, not known
-
-
-@dataclass(frozen=True)
-class _Constant:
-    shape: tuple[int, ...]
-    dtype: int
-
-    @property
-    def size(self) -> int:
-        return prod(self.shape)
 
 
 def count(
@@ -116,7 +102,7 @@ def count(
     constants = _constants(proto)
     nodes = Counter(node.op_type for node in _nodes(graph))
     weights = _weights(graph, constants)
-    known = _shapes_of(outline) | {n: c.shape for n, c in constants.items()}
+    known = _shapes_of(outline) | {n: tuple(t.dims) for n, t in constants.items()}
     shape = known.get(graph.input[0].name) if graph.input else None
     images = shape[0] or 1 if shape and len(shape) == 4 else 1
     # A first axis whose size is lost on the way, in a Reshape to -1, is the batch.
@@ -125,8 +111,10 @@ def count(
     return {
         "nodes": dict(nodes.most_common()),
         "foreign": _foreign(proto, graph),
-        "parameters": sum(weight.size for weight in weights),
-        "parameters_in_8_bits": sum(w.size for w in weights if w.dtype in BYTES),
+        "parameters": sum(prod(t.dims) for t in weights),
+        "parameters_in_8_bits": sum(
+            prod(t.dims) for t in weights if t.data_type in BYTES
+        ),
         "multiply_adds": None if total is None else total // images,
         "multiply_adds_in_8_bits": None if total is None else in_8_bits // images,
         "batch_norm": nodes[NORM],
@@ -134,7 +122,7 @@ def count(
     }
 
 
-def _constants(proto: onnx.ModelProto) -> dict[str, _Constant]:
+def _constants(proto: onnx.ModelProto) -> dict[str, TensorProto]:
     """Initializers, and the values of Constant nodes, by name."""
     tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
     for node in proto.graph.node:
@@ -142,7 +130,7 @@ def _constants(proto: onnx.ModelProto) -> dict[str, _Constant]:
             for attribute in node.attribute:
                 if attribute.name == "value":
                     tensors[node.output[0]] = attribute.t
-    return {n: _Constant(tuple(t.dims), t.data_type) for n, t in tensors.items()}
+    return tensors
 
 
 def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
@@ -153,38 +141,21 @@ def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
                 yield from _nodes(inner)
 
 
-def _weights(graph: onnx.GraphProto, constants: dict) -> list[_Constant]:
-    """The constants that are parameters."""
+def _weights(graph: onnx.GraphProto, constants: dict) -> list[TensorProto]:
+    """The constants that are parameters: no scales or zero points of quantization."""
     weights = {}
     for node in graph.node:
-        if node.op_type in NO_WEIGHTS | {"QuantizeLinear"}:
+        if node.op_type in NO_WEIGHTS:
             continue
         # The weights and the bias of a quantized operator may be of any integer type.
-        quantized = node.op_type in INTEGER | {"DequantizeLinear"}
-        for name in _tensors(node):
-            constant = constants.get(name)
-            if constant and (
-                quantized or (constant.dtype in FLOATS and constant.shape)
-            ):
-                weights[name] = constant
+        places = QUANTIZED.get(node.op_type)
+        for place, name in enumerate(node.input):
+            tensor = constants.get(name)
+            if tensor is None or (places and place not in places):
+                continue
+            if places or (tensor.data_type in FLOATS and tensor.dims):
+                weights[name] = tensor
     return list(weights.values())
-
-
-def _tensors(node: onnx.NodeProto) -> list[str]:
-    """A node's inputs, without scales and zero points of quantization."""
-    places = {
-        "DequantizeLinear": (0,),
-        "QLinearConv": (0, 3, 8),
-        "QLinearMatMul": (0, 3),
-        "QGemm": (0, 3, 6),
-        "ConvInteger": (0, 1),
-        "MatMulInteger": (0, 1),
-    }.get(node.op_type)
-    return [
-        name
-        for place, name in enumerate(node.input)
-        if name and (places is None or place in places)
-    ]
 
 
 def _multiply_adds(graph: onnx.GraphProto, shapes: dict) -> tuple[int | None, int]:
@@ -192,33 +163,33 @@ def _multiply_adds(graph: onnx.GraphProto, shapes: dict) -> tuple[int | None, in
     producers = {name: node for node in graph.node for name in node.output}
     total = in_8_bits = 0
     for node in graph.node:
-        place = (CONVOLUTIONS | PRODUCTS).get(node.op_type)
-        if place is None or len(node.input) <= place or not node.output:
+        place = 3 if node.op_type in SCALED else 1
+        multiplies = node.op_type in CONVOLUTIONS + PRODUCTS
+        if not multiplies or len(node.input) <= place or not node.output:
             continue
-        products = _products(node, node.input[place], shapes)
+        pair = node.input[0], node.input[place]
+        products = _products(node, *(shapes.get(n) for n in (*pair, node.output[0])))
         if products is None:
             return None, 0
         total += products
-        pair = node.input[0], node.input[place]
-        if node.op_type in INTEGER or all(_is_dequantized(n, producers) for n in pair):
+        if node.op_type in QUANTIZED or all(
+            _is_dequantized(n, producers) for n in pair
+        ):
             in_8_bits += products
     return total, in_8_bits
 
 
-def _products(node: onnx.NodeProto, weights: str, shapes: dict) -> int | None:
-    before, kernel = shapes.get(node.input[0]), shapes.get(weights)
-    after = shapes.get(node.output[0])
+def _products(
+    node: onnx.NodeProto, before: _Shape, kernel: _Shape, after: _Shape
+) -> int | None:
+    """Multiply-adds of an operator, from the shapes of what enters and leaves it."""
     if node.op_type in CONVOLUTIONS:
         positions = before if node.op_type == "ConvTranspose" else after
         factors = positions and kernel and (positions[0], *positions[2:], *kernel)
     else:
-        axis = -2 if _transposes_first(node) else -1
-        factors = before and after and (*after, before[axis])
+        transposed = any(a.name == "transA" and a.i for a in node.attribute)
+        factors = before and after and (*after, before[-2 if transposed else -1])
     return prod(factors) if factors and None not in factors else None
-
-
-def _transposes_first(node: onnx.NodeProto) -> bool:
-    return any(a.name == "transA" and a.i for a in node.attribute)
 
 
 def _is_dequantized(name: str, producers: dict) -> bool:
@@ -236,18 +207,19 @@ def _foldable(graph: onnx.GraphProto, constants: dict) -> int:
     outputs = [value.name for value in graph.output]
     uses = Counter(outputs + [name for node in graph.node for name in node.input])
     convolved = {
-        node.output[0]: constants[node.input[1]].shape[0]
+        node.output[0]: constants[node.input[1]].dims[0]
         for node in graph.node
         if node.op_type == "Conv"
         and len(node.input) > 1
         and node.output
         and uses[node.output[0]] == 1
-        and constants.get(node.input[1], _Constant((), 0)).shape
+        and node.input[1] in constants
+        and constants[node.input[1]].dims
     }
     foldable = 0
     for node in graph.node:
         channels = [convolved[name] for name in node.input if name in convolved]
-        sizes = [constants[name].size for name in node.input if name in constants]
+        sizes = [prod(constants[n].dims) for n in node.input if n in constants]
         by_channel = node.op_type in SCALES and sizes in ([1], channels)
         foldable += bool(channels and (node.op_type == NORM or by_channel))
     return foldable
@@ -346,13 +318,13 @@ def _shapes_of(outline: onnx.ModelProto) -> dict[str, _Shape]:
         graph = onnx.shape_inference.infer_shapes(alike, data_prop=True).graph
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
         raise InputError(f"the graph's shapes cannot be inferred: {error}") from error
-    values = (*graph.input, *graph.value_info, *graph.output)
-    return {value.name: _shape(value) for value in values}
-
-
-def _shape(value: onnx.ValueInfoProto) -> _Shape:
-    kind = value.type.tensor_type
-    if not kind.HasField("shape"):
-        return None
-    axes = kind.shape.dim
-    return tuple(a.dim_value if a.HasField("dim_value") else None for a in axes)
+    shapes = {}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        kind = value.type.tensor_type
+        shapes[value.name] = None
+        if kind.HasField("shape"):
+            shapes[value.name] = tuple(
+                axis.dim_value if axis.HasField("dim_value") else None
+                for axis in kind.shape.dim
+            )
+    return shapes
