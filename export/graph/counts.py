@@ -189,7 +189,9 @@ def _products(
     else:
         transposed = any(a.name == "transA" and a.i for a in node.attribute)
         factors = before and after and (*after, before[-2 if transposed else -1])
-    return prod(factors) if factors and None not in factors else None
+    if not factors or None in factors:
+        return None
+    return prod(factor for factor in factors if factor is not None)
 
 
 def _is_dequantized(name: str, producers: dict) -> bool:
