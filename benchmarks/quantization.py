@@ -176,7 +176,7 @@ def ours_with_their_weight_quantizer(path: Path, precision: str) -> bytes:
 
     from export.quantization import int8
 
-    def quantize_weights(weight, axis, min_scale=int8.MIN_WEIGHT_SCALE):
+    def quantize_weights(weight, axis, min_scale=0.0):
         channels = np.moveaxis(weight, axis, 0)
         levels = np.empty(channels.shape, np.int8)
         scales = np.empty(len(channels), np.float32)

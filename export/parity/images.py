@@ -115,7 +115,7 @@ def verification_images(
         extremes["negative"] = -np.abs(normal)
     for name, images in extremes.items():
         sets[name] = [images.astype(signature.dtype)]
-    return {name: _in_fixed_batches(signature, one) for name, one in sets.items()}
+    return {name: _in_fixed_batches(signature, b) for name, b in sets.items()}
 
 
 def sizes(signature: "Signature") -> list[tuple[int, int]]:

@@ -142,12 +142,12 @@ class Parity:
         checked = [self.sets[name] for name in self.checked]
 
         def worst(name: str, choose: Callable) -> Any:
-            values = [getattr(figures, name) for figures in checked]
+            values = [getattr(f, name) for f in checked]
             return choose((v for v in values if v is not None), default=None)
 
         return Figures(
-            images=sum(figures.images for figures in checked),
-            batches=tuple(sorted({size for one in checked for size in one.batches})),
+            images=sum(f.images for f in checked),
+            batches=tuple(sorted({size for f in checked for size in f.batches})),
             max_abs=worst("max_abs", max),
             max_rel=worst("max_rel", max),
             snr_db=worst("snr_db", min),
@@ -162,7 +162,7 @@ class Parity:
 
     def __str__(self):
         real = self.sets["real"].images if "real" in self.sets else "no"
-        others = sum(one.images for name, one in self.sets.items() if name != "real")
+        others = sum(f.images for name, f in self.sets.items() if name != "real")
         images = f"{real} real and {others} other images"
         return f"{images}: {self.worst} (tolerance: {self.tolerance})"
 

@@ -126,7 +126,7 @@ def calibrate(
         InputError: a tensor holds NaN or infinity.
     """
     watched = model.clone()
-    (entry,) = watched.graph.inputs
+    (images_input,) = watched.graph.inputs
     wanted = set(tensors) - {value.name for value in watched.graph.outputs}
     for node in watched.graph:
         for value in node.outputs:
@@ -136,7 +136,7 @@ def calibrate(
     session = session_of(watched, config.layout)
     histograms = {name: Histogram() for name in tensors}
     for batch, _ in images.watched("calibrating", verbose):
-        values = session.outputs(batch) | {entry.name: batch}
+        values = session.outputs(batch) | {images_input.name: batch}
         for name, histogram in histograms.items():
             if not np.isfinite(values[name]).all():
                 raise InputError(
@@ -146,7 +146,7 @@ def calibrate(
             histogram.add(values[name])
     return {
         name: histogram.minmax()
-        if name == entry.name
+        if name == images_input.name
         else getattr(histogram, config.calibration_method)()
         for name, histogram in histograms.items()
     }

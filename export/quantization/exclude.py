@@ -10,7 +10,7 @@ import onnx_ir as ir
 from export.parity.compare import comparable
 from export.quantization.config import QuantizationConfig
 from export.quantization.images import Images
-from export.quantization.measure import drop, evaluate, session_of
+from export.quantization.measure import drop, measure, session_of
 from keras_resnet.common.errors import AccuracyError
 from keras_resnet.common.progress import Progress
 
@@ -39,7 +39,7 @@ class Search:
     ):
         self._candidates, self._config = candidates, config
         self._images, self._verbose = evaluation_images, verbose
-        self.float32 = self._evaluate(model, "float32")
+        self.float32 = self._measure(model, "float32")
         self.accuracies: dict[frozenset[str], dict] = {}
         self._accepted: ir.Model | None = None  # the last candidate that holds
 
@@ -93,7 +93,7 @@ class Search:
         """Whether the accuracy is good enough with these layers in float32."""
         if excluded not in self.accuracies:
             candidate = self._candidates.build(excluded)
-            accuracy = self._evaluate(candidate, f"{len(excluded)} excluded")
+            accuracy = self._measure(candidate, f"{len(excluded)} excluded")
             self.accuracies[excluded] = accuracy
             if self._lost(excluded) <= self._config.max_drop:
                 self._accepted = candidate
@@ -103,9 +103,8 @@ class Search:
         """Points of top-1."""
         return drop(self.float32, self.accuracies[excluded])
 
-    def _evaluate(self, model: ir.Model, name: str) -> dict:
-        run = session_of(model, self._config.layout).outputs
-        return evaluate(run, self._images.watched(f"validating {name}", self._verbose))
+    def _measure(self, model: ir.Model, name: str) -> dict:
+        return measure(model, self._config, self._images, name, self._verbose)
 
     def _say(self, text: str) -> None:
         if self._verbose:

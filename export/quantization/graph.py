@@ -3,7 +3,8 @@
 Producers and consumers come from onnx_ir (`value.producer()`, `value.uses()`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -51,6 +52,13 @@ def add_constant(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
     value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
     graph.register_initializer(value)
     return value
+
+
+def new_node(
+    operator: str, inputs: Sequence[ir.Value], name: str, **attributes: Any
+) -> ir.Node:
+    """A node, not in the graph yet, whose only output has its name."""
+    return ir.node(operator, inputs, attributes, outputs=[ir.val(name)], name=name)
 
 
 def remove_unused_constants(graph: ir.Graph) -> None:

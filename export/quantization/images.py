@@ -177,11 +177,22 @@ def _training_images(
 def _validation_images(
     data: "Data", config: QuantizationConfig, signature: "Signature"
 ) -> Images:
-    _check_classes(data.name, data.labels, signature)
+    classes = signature.model.outputs[0].shape[-1]
+    recorded = signature.card.labels if signature.card else ()
+    advice = "name another with --validate, or --validate none to go without"
+    if len(data.labels) != classes:
+        raise InputError(
+            f"validate={data.name!r} has {len(data.labels)} classes, the model "
+            f"{classes}: {advice}."
+        )
+    if set(recorded) == set(data.labels) and tuple(recorded) != tuple(data.labels):
+        raise InputError(
+            f"validate={data.name!r} has the model's classes in another order: "
+            f"{advice}."
+        )
     count = data.validation_examples
     count = min(config.validation_images or count, count)
-    source = data.source.validation.take(count)
-    return _images(data, source, count, signature)
+    return _images(data, data.source.validation.take(count), count, signature)
 
 
 def _images(data: "Data", source, count: int, signature: "Signature") -> Images:
@@ -214,28 +225,16 @@ def _recorded(config: QuantizationConfig, signature: "Signature") -> str | None:
         return None
 
 
-def _check_classes(spec: str, labels: tuple[str, ...], signature: "Signature") -> None:
-    classes = signature.model.outputs[0].shape[-1]
-    recorded = signature.card.labels if signature.card else ()
-    advice = "name another with --validate, or --validate none to go without"
-    if len(labels) != classes:
-        raise InputError(
-            f"validate={spec!r} has {len(labels)} classes, the model {classes}: "
-            f"{advice}."
-        )
-    if set(recorded) == set(labels) and tuple(recorded) != tuple(labels):
-        raise InputError(
-            f"validate={spec!r} has the model's classes in another order: {advice}."
-        )
-
-
 def _prepared(data: "Data", source, signature: "Signature") -> "tf.data.Dataset":
     """(images, labels) in batches, from (image, label) one by one."""
     import tensorflow as tf
 
+    from keras_resnet.images.resample import resize_and_crop
     from keras_resnet.training.augment import decode
 
     channels, record = signature.shape[-1], _record(data, signature)
+
+    height, width = record.size
 
     def pixels(image, label):
         if image.dtype == tf.string:
@@ -243,14 +242,15 @@ def _prepared(data: "Data", source, signature: "Signature") -> "tf.data.Dataset"
         return tf.ensure_shape(image, (None, None, channels)), label
 
     def resize(image, label):
-        return _resized(image[None], record)[0], label
+        scaled = floor(height / record.crop), floor(width / record.crop)
+        method = record.interpolation
+        return resize_and_crop(image[None], scaled, record.size, method)[0], label
 
     def normalize(images, labels):
         if not signature.takes_levels:
             images = record.normalize(images)
         return tf.cast(images, signature.dtype), labels
 
-    height, width = record.size
     batch = max(1, min(MAX_BATCH, PIXELS // (height * width)))
     source = source.map(pixels, tf.data.AUTOTUNE)
     if signature.preprocess == "full":
@@ -258,14 +258,6 @@ def _prepared(data: "Data", source, signature: "Signature") -> "tf.data.Dataset"
     if data.source.size != record.size or record.crop != 1:
         source = source.map(resize, tf.data.AUTOTUNE)
     return source.batch(batch).map(normalize).prefetch(tf.data.AUTOTUNE)
-
-
-def _resized(images, record: "Preprocessing"):
-    from keras_resnet.images.resample import resize_and_crop
-
-    height, width = record.size
-    resized = floor(height / record.crop), floor(width / record.crop)
-    return resize_and_crop(images, resized, record.size, record.interpolation)
 
 
 def _record(data: "Data", signature: "Signature") -> "Preprocessing":

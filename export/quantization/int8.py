@@ -26,6 +26,7 @@ from export.quantization.graph import (
     is_constant,
     layers_with_weights,
     name_of,
+    new_node,
     remove_unused_constants,
     sole_consumer,
     values_pass,
@@ -138,7 +139,7 @@ def insert_qdq(
     graph, rounded = model.graph, rounded_tensors(model, layers, target)
     layers, scales = set(layers), {}
     for source in dict.fromkeys(rounded.values()):
-        scale, zero_point = scale_of(*ranges[name_of(source)], target.dtype)
+        scale, zero_point = _scale_of(*ranges[name_of(source)], target.dtype)
         scales[source] = (
             add_constant(graph, f"{source.name}.scale", scale),
             add_constant(graph, f"{source.name}.zero_point", zero_point),
@@ -160,19 +161,16 @@ def _round_weights(node: ir.Node, entering: np.ndarray, integer_bias: bool) -> N
         entering: the scale of what enters it.
         integer_bias: whether the bias shall be int32.
     """
-    kernel, axis = array_of(node.inputs[1]), channel_axis(node)
-    has_bias = len(node.inputs) > 2 and is_constant(node.inputs[2])
-    if not has_bias or not integer_bias:
-        levels, scale = quantize_weights(kernel, axis)
-        insert_dequantize(node, 1, levels, scale, axis)
-        return
-    bias = array_of(node.inputs[2]).reshape(-1)
-    levels, scale = quantize_weights(
-        kernel, axis, min_scale=np.abs(bias) / (entering * MAX_BIAS)
-    )
-    insert_dequantize(node, 1, levels, scale, axis)
-    steps = np.rint(bias / (entering * scale).astype("float64"))
-    insert_dequantize(node, 2, steps.astype("int32"), entering * scale, 0)
+    bias = None
+    if integer_bias and len(node.inputs) > 2 and is_constant(node.inputs[2]):
+        bias = array_of(node.inputs[2]).reshape(-1)
+    min_scale = 0.0 if bias is None else np.abs(bias) / (entering * MAX_BIAS)
+    axis = channel_axis(node)
+    levels, scale = quantize_weights(array_of(node.inputs[1]), axis, min_scale)
+    _insert_dequantize(node, 1, levels, scale, axis)
+    if bias is not None:
+        steps = np.rint(bias / (entering * scale).astype("float64"))
+        _insert_dequantize(node, 2, steps.astype("int32"), entering * scale, 0)
 
 
 def _insert_pair(
@@ -180,12 +178,12 @@ def _insert_pair(
 ) -> None:
     """Has all that read a tensor read it rounded, graph outputs too."""
     name, producer = value.name, value.producer()
-    entry = producer is None  # an input of the graph keeps its name
-    result = ir.val(f"{name}.rounded" if entry else name)
+    # An input of the graph keeps its name; of other tensors the result takes it.
+    result = ir.val(name if producer else f"{name}.rounded")
     if value.is_graph_output():
         result.type, result.shape = value.type, value.shape
     value.replace_all_uses_with(result, replace_graph_outputs=True)
-    if not entry:
+    if producer:
         value.name = f"{name}.exact"
     quantize = ir.node(
         "QuantizeLinear",
@@ -199,13 +197,13 @@ def _insert_pair(
         outputs=[result],
         name=f"{name}.DequantizeLinear",
     )
-    if entry:
-        graph.insert_before(graph[0], [quantize, dequantize])
-    else:
+    if producer:
         graph.insert_after(producer, [quantize, dequantize])
+    else:
+        graph.insert_before(graph[0], [quantize, dequantize])
 
 
-def scale_of(low: float, high: float, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+def _scale_of(low: float, high: float, dtype: str) -> tuple[np.ndarray, np.ndarray]:
     """Scale and zero point of a range that includes 0."""
     if dtype == "int8":
         scale, zero_point = max(-low, high) / LEVELS, 0
@@ -216,7 +214,7 @@ def scale_of(low: float, high: float, dtype: str) -> tuple[np.ndarray, np.ndarra
 
 
 def quantize_weights(
-    weights: np.ndarray, axis: int, min_scale: np.ndarray | float = MIN_WEIGHT_SCALE
+    weights: np.ndarray, axis: int, min_scale: np.ndarray | float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """int8 of the weights' shape, and float32 scales along `axis`.
 
@@ -229,16 +227,16 @@ def quantize_weights(
     peaks = np.abs(weights).max(axis=others)
     scale = np.maximum(peaks / LEVELS, np.maximum(min_scale, MIN_WEIGHT_SCALE))
     scale = scale.astype("float32")
-    levels = np.rint(weights / along(scale, axis, weights.ndim))
+    levels = np.rint(weights / _along(scale, axis, weights.ndim))
     return np.clip(levels, -LEVELS, LEVELS).astype("int8"), scale
 
 
-def along(scale: np.ndarray, axis: int, ndim: int) -> np.ndarray:
+def _along(scale: np.ndarray, axis: int, ndim: int) -> np.ndarray:
     """The scales in a shape that broadcasts along an axis of the weights."""
     return scale.reshape([-1 if i == axis else 1 for i in range(ndim)])
 
 
-def insert_dequantize(
+def _insert_dequantize(
     node: ir.Node, place: int, levels: np.ndarray, scale: np.ndarray, axis: int
 ) -> None:
     """Has an input of a node come from integers through a DequantizeLinear."""
@@ -246,17 +244,9 @@ def insert_dequantize(
     assert isinstance(graph, ir.Graph)
     name = f"{node.name}.{'bias' if place == 2 else 'kernel'}.rounded"
     zeros = np.zeros(scale.shape, levels.dtype)
-    dequantize = ir.node(
-        "DequantizeLinear",
-        [
-            add_constant(graph, f"{name}.quantized", levels),
-            add_constant(graph, f"{name}.scale", scale),
-            add_constant(graph, f"{name}.zero_point", zeros),
-        ],
-        {"axis": axis},
-        outputs=[ir.val(name)],
-        name=name,
-    )
+    arrays = {"quantized": levels, "scale": scale, "zero_point": zeros}
+    constants = [add_constant(graph, f"{name}.{n}", a) for n, a in arrays.items()]
+    dequantize = new_node("DequantizeLinear", constants, name, axis=axis)
     graph.insert_before(node, dequantize)
     node.replace_input_with(place, dequantize.outputs[0])
 
@@ -279,20 +269,12 @@ def weights_to_int8(model: ir.Model, layers: Collection[str]) -> None:
         if kernel not in widened:
             axis, weights = channel_axis(node), array_of(kernel)
             levels, scale = quantize_weights(weights, axis)
-            factor = along(scale, axis, weights.ndim)
-            cast = ir.node(
-                "Cast",
-                [add_constant(graph, f"{kernel.name}.quantized", levels)],
-                {"to": ir.DataType.FLOAT},
-                outputs=[ir.val(f"{kernel.name}.cast")],
-                name=f"{kernel.name}.cast",
-            )
-            multiply = ir.node(
-                "Mul",
-                [cast.outputs[0], add_constant(graph, f"{kernel.name}.scale", factor)],
-                outputs=[ir.val(f"{kernel.name}.float")],
-                name=f"{kernel.name}.float",
-            )
+            factor = _along(scale, axis, weights.ndim)
+            name = name_of(kernel)
+            quantized = add_constant(graph, f"{name}.quantized", levels)
+            cast = new_node("Cast", [quantized], f"{name}.cast", to=ir.DataType.FLOAT)
+            by = add_constant(graph, f"{name}.scale", factor)
+            multiply = new_node("Mul", [cast.outputs[0], by], f"{name}.float")
             graph.insert_before(node, [cast, multiply])
             widened[kernel] = multiply.outputs[0]
         node.replace_input_with(1, widened[kernel])

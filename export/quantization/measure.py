@@ -73,6 +73,18 @@ def evaluate(
     return {"top1": first / count, "top5": top5, "images": count}
 
 
+def measure(
+    model: ir.Model,
+    config: QuantizationConfig,
+    evaluation_images: Images,
+    name: str,
+    verbose: bool,
+) -> dict:
+    """`evaluate` of a model in memory, whose progress is shown under a name."""
+    run = session_of(model, config.layout).outputs
+    return evaluate(run, evaluation_images.watched(f"validating {name}", verbose))
+
+
 def drop(reference: dict, lowered: dict) -> float:
     """Points of top-1 that were lost; below zero where some were won."""
     return round(100 * (reference["top1"] - lowered["top1"]), 6)
@@ -91,8 +103,7 @@ def measure_float32(
         config: for its layout.
         verbose: show the progress and the finding.
     """
-    run = session_of(model, config.layout).outputs
-    accuracy = evaluate(run, evaluation_images.watched("validating float32", verbose))
+    accuracy = measure(model, config, evaluation_images, "float32", verbose)
     if verbose:
         print(
             f"top-1 on {accuracy['images']} images of {evaluation_images.name}: "
