@@ -32,9 +32,8 @@ from export.benchmark.candidates import (
     parse_stack,
     require_provider,
 )
-from export.benchmark.coldstart import environment
+from export.benchmark.coldstart import environment, read_answer
 from export.benchmark.measure import CONTENDED
-from export.benchmark.mlperf_log import DETAIL, LOGS, SUMMARY, read_detail, row_of
 from export.benchmark.under_test import read_images
 from export.runtime.session import Session
 from keras_resnet.common.command import parse, run
@@ -44,6 +43,18 @@ from keras_resnet.common.fingerprint import fingerprint
 from keras_resnet.common.progress import Progress
 
 RESULT = "result.json"
+DETAIL, SUMMARY = "mlperf_log_detail.txt", "mlperf_log_summary.txt"
+LOGS = {DETAIL, SUMMARY, "mlperf_log_accuracy.json", "mlperf_log_trace.json"}
+PERCENTILES = {  # our names, and LoadGen's
+    f"p{text.rstrip('0').rstrip('.').replace('.', '_')}_ms": text
+    for text in ("50.00", "90.00", "95.00", "97.00", "99.00", "99.90")
+}
+METRICS = {  # what MLPerf reports of a scenario: LoadGen's key, our name, its divisor
+    "SingleStream": ("early_stopping_latency_ss", "p90_estimate_ms", 1e6),
+    "MultiStream": ("early_stopping_latency_ms", "p99_estimate_ms", 1e6),
+    "Offline": ("result_samples_per_second", "samples_per_second", 1),
+    "Server": ("result_completed_samples_per_sec", "samples_per_second", 1),
+}
 AT_ONCE = {"SingleStream": 1, "MultiStream": 8}  # images of a query
 SERVER = ("target_qps", "target_latency_ms")
 LEAST = {  # LoadGen counts in whole milliseconds and nanoseconds
@@ -119,12 +130,12 @@ def measure_scenario(flags: Flags) -> dict[str, Any]:
     with write_beside(out, flags.force) as part:
         part.mkdir()
         apart = _run_apart({**request, "folder": str(part)}, flags.seconds or 600)
-        told = read_detail(part / DETAIL)
+        figures = read_log(part / DETAIL, flags.scenario)
         result = {
             "model": flags.file.stem,
             "provider": flags.provider,
             "scenario": flags.scenario,
-            **row_of(flags.scenario, told),
+            **figures,
             "images": flags.images.name if flags.images else "random",
             "batch": request["batch"],
             **apart,
@@ -149,18 +160,18 @@ def _check(flags: Flags) -> None:
         value = getattr(flags, name)
         if value is not None and not least <= value <= MOST:
             raise InputError(f"{name}={value}: accepted is {least:g} to {MOST:g}.")
-    given = [name for name in SERVER if getattr(flags, name) is not None]
+    for_server = [name for name in SERVER if getattr(flags, name) is not None]
     if flags.scenario == "Server" and flags.target_qps is None:
         raise InputError("scenario=Server: target_qps is needed.")
-    if flags.scenario != "Server" and given:
-        raise InputError(f"{', '.join(given)}: scenario Server alone has it.")
+    if flags.scenario != "Server" and for_server:
+        raise InputError(f"{', '.join(for_server)}: scenario Server alone has it.")
 
 
 def _refuse(out: Path, force: bool) -> None:
     """`refuse_existing`, and a folder with other things: --force spares it."""
     refuse_existing(out, force)
     foreign = (
-        {one.name for one in out.iterdir()} - LOGS - {RESULT} if out.is_dir() else ()
+        {path.name for path in out.iterdir()} - LOGS - {RESULT} if out.is_dir() else ()
     )
     if foreign:
         raise InputError(
@@ -219,27 +230,56 @@ def _run_apart(request: dict[str, Any], seconds: float) -> dict[str, Any]:
     start = time.monotonic()
     try:
         with Progress(total=seconds, desc=request["scenario"], bar_format=form) as bar:
-            answer = None
-            while answer is None:
+            while True:
                 try:
-                    answer, complaint = process.communicate(timeout=0.2)
+                    output, errors = process.communicate(timeout=0.2)
+                    break
                 except subprocess.TimeoutExpired:
                     bar.update(min(seconds, time.monotonic() - start) - bar.n)
     finally:
         process.kill()
         process.wait()
-    if process.returncode:
-        lines = complaint.strip().splitlines() or [f"status {process.returncode}"]
-        raise InputError(
-            f"{request['file']}: {request['scenario']} failed: "
-            f"{lines[-1].removeprefix('error: ')}"
-        )
-    return json.loads(answer.splitlines()[-1])
+    what = f"{request['file']}: {request['scenario']}"
+    return read_answer(what, process.returncode, output, errors)
+
+
+def read_log(path: Path, scenario: str) -> dict[str, Any]:
+    """What LoadGen's detailed log says of a run, in our units."""
+    start = ":::MLLOG "
+    records = [
+        json.loads(line.removeprefix(start))
+        for line in path.read_text().splitlines()
+        if start in line
+    ]
+    log = {record["key"]: record["value"] for record in records}  # the last of a key
+    key, metric, divisor = METRICS[scenario]
+    each = "_per_query" if scenario == "MultiStream" else ""
+    latencies = {
+        name: log[f"result_{percentile}_percentile{each}_latency_ns"]
+        for name, percentile in PERCENTILES.items()
+    }
+    mean = "result_mean_query_latency_ns" if each else "result_mean_latency_ns"
+    return {
+        "valid": log["result_validity"] == "VALID",
+        "invalid_because": str(log.get("result_invalid_reason", "")).strip(),
+        "early_stopping": log["early_stopping_result"].strip(),
+        # Nought stands for an estimate that wants more queries.
+        "metric": {metric: log[key] / divisor if log[key] else None},
+        "queries": log["result_query_count"],
+        **{name: round(value / 1e6, 4) for name, value in latencies.items()},
+        "mean_ms": round(log[mean] / 1e6, 4),
+        "loadgen": log["loadgen_version"],
+        "loadgen_settings": {
+            name.removeprefix("effective_"): value
+            for name, value in log.items()
+            if name.startswith("effective_")
+        },
+    }
 
 
 def _line(result: dict[str, Any]) -> str:
     ((name, value),) = result["metric"].items()
-    found = "not to be told yet" if value is None else f"{value:.4g}"
+    metric = "not to be told yet" if value is None else f"{value:.4g}"
     verdict = "VALID" if result["valid"] else "INVALID"
     why = result["invalid_because"] or result["early_stopping"]
     reason = "" if result["valid"] else f": {' '.join(why.split())}"
@@ -250,7 +290,7 @@ def _line(result: dict[str, Any]) -> str:
         )
     return (
         f"{result['model']} on {result['ran_provider']} {result['ran_precision']}, "
-        f"{result['scenario']}: {name} {found}, p50 {result['p50_ms']:.3f} ms, p99 "
+        f"{result['scenario']}: {name} {metric}, p50 {result['p50_ms']:.3f} ms, p99 "
         f"{result['p99_ms']:.3f} ms, {result['queries']} queries\n{verdict}{reason}"
     )
 

@@ -91,8 +91,8 @@ def benchmark(
         raise InputError(
             "paths, providers and batch_sizes: at least one of each is needed."
         )
-    paths = [paths] if isinstance(paths, str | Path) else paths
-    paths = [Path(path) for path in paths]
+    files = [paths] if isinstance(paths, str | Path) else paths
+    paths = [Path(file) for file in files]
     if out is None:
         out = paths[0].with_name(f"{paths[0].stem}-latency")
     refuse_results(out, force)

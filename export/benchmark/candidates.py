@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,7 @@ def _candidates(
     }
     for images in case.inputs:
         batch = len(images)
-        calls = {"host": functools.partial(session.run, images)}
+        calls: dict[str, Callable] = {"host": functools.partial(session.run, images)}
         if provider in ON_DEVICE:
             calls["device"] = session.bind(images)
         for timing, call in calls.items():

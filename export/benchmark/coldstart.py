@@ -46,41 +46,38 @@ def measure_cold(
     Raises:
         InputError: a process failed; its own line.
     """
-    shapes = [list(images.shape) for images in inputs]
     request = {
         "path": str(path),
         "options": options,
-        "shapes": shapes,
+        "shapes": [list(images.shape) for images in inputs],
         "dtype": str(inputs[0].dtype),
     }
-    answers = [_ask(request) for _ in range(times)]
+    command = [sys.executable, "-m", "export.benchmark.coldstart", json.dumps(request)]
+    answers = []
+    for _ in range(times):
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment()
+        )
+        what = f"{path}: a fresh process with {options}"
+        answers.append(read_answer(what, done.returncode, done.stdout, done.stderr))
+    loads = [answer["load_ms"] for answer in answers]
+    first_runs = [answer["first_run_ms"] for answer in answers]
     return {
-        shape[0]: {
-            **{name: _median(answers, name) for name in ("load_ms", "first_run_ms")},
-            "cold_load_ms": [one["load_ms"] for one in answers],
-            "cold_first_run_ms": [one["first_run_ms"] for one in answers],
-            "peak_rss_mb": _median([one["memory"][i] for one in answers], "rss"),
-            "device_mb": _median([one["memory"][i] for one in answers], "device"),
+        len(images): {
+            "load_ms": _median(loads),
+            "first_run_ms": _median(first_runs),
+            "cold_load_ms": loads,
+            "cold_first_run_ms": first_runs,
+            "peak_rss_mb": _median([answer["rss_mb"][i] for answer in answers]),
+            "device_mb": _median([answer["device_mb"][i] for answer in answers]),
         }
-        for i, shape in enumerate(shapes)
+        for i, images in enumerate(inputs)
     }
 
 
-def _median(answers: Sequence[dict[str, Any]], name: str) -> float | None:
-    known = [one[name] for one in answers if one[name] is not None]
+def _median(figures: Sequence[float | None]) -> float | None:
+    known = [figure for figure in figures if figure is not None]
     return round(median(known), 3) if known else None
-
-
-def _ask(request: dict[str, Any]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "export.benchmark.coldstart", json.dumps(request)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment())
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
-        raise InputError(
-            f"{request['path']}: a fresh process with {request['options']} failed: "
-            f"{lines[-1].removeprefix('error: ')}"
-        )
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def environment() -> dict[str, str]:
@@ -89,10 +86,22 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(places)}
 
 
-def answer(
+def read_answer(what: str, returncode: int, output: str, errors: str) -> Any:
+    """The JSON in the last line of a process's output.
+
+    Raises:
+        InputError: the process failed; its own last line, after `what`.
+    """
+    if returncode:
+        lines = errors.strip().splitlines() or [f"status {returncode}"]
+        raise InputError(f"{what} failed: {lines[-1].removeprefix('error: ')}")
+    return json.loads(output.splitlines()[-1])
+
+
+def measure_here(
     path: str, options: dict[str, Any], shapes: Sequence[Sequence[int]], dtype: str
 ) -> dict[str, Any]:
-    """One process's figures, before which nothing of the file was loaded."""
+    """This process's figures, before which nothing of the file was loaded."""
     from export.runtime.session import Session
 
     inputs = [np.ones(shape, dtype) for shape in shapes]
@@ -104,29 +113,29 @@ def answer(
     loaded = time.perf_counter()
     session.run(inputs[0])
     end = time.perf_counter()
-    memory = []
+    rss_mb, device_mb = [], []
     for images in inputs:
         session.run(images)
-        peak, now = _status_mb("VmHWM"), _device_mb()
-        memory.append(
-            {
-                "rss": None if peak is None else peak - before,
-                "device": None if now is None else now - device,
-            }
-        )
+        rss_mb.append(_rise(before, _status_mb("VmHWM")))
+        device_mb.append(_rise(device, _device_mb()))
     return {
         "load_ms": round((loaded - start) * 1e3, 3),
         "first_run_ms": round((end - loaded) * 1e3, 3),
-        "memory": memory,
+        "rss_mb": rss_mb,
+        "device_mb": device_mb,
     }
 
 
-def _status_mb(entry: str) -> float | None:
-    """Megabytes of an entry of /proc/self/status; None where there is no such file."""
+def _rise(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else after - before
+
+
+def _status_mb(name: str) -> float | None:
+    """Megabytes of a line of /proc/self/status; None where there is no such file."""
     if not _STATUS.exists():
         return None
     lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
-    return int(lines[entry].split()[0]) * 1024 / 1e6
+    return int(lines[name].split()[0]) * 1024 / 1e6
 
 
 def _forget_peak() -> None:
@@ -139,15 +148,15 @@ def _device_mb() -> float | None:
     """Memory in use on all NVIDIA GPUs; None where nvidia-smi does not tell."""
     query = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
     try:
-        told = subprocess.run(query, capture_output=True, text=True, timeout=30)
-        used = [float(line) * 2**20 / 1e6 for line in told.stdout.splitlines()]
-        return None if told.returncode else sum(used)
+        done = subprocess.run(query, capture_output=True, text=True, timeout=30)
+        used = [float(line) * 2**20 / 1e6 for line in done.stdout.splitlines()]
+        return None if done.returncode else sum(used)
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None
 
 
 def main() -> None:
-    print(json.dumps(answer(**json.loads(sys.argv[1]))))
+    print(json.dumps(measure_here(**json.loads(sys.argv[1]))))
 
 
 if __name__ == "__main__":

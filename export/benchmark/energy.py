@@ -10,49 +10,47 @@ from collections.abc import Callable
 from pathlib import Path
 
 POWERCAP = Path("/sys/class/powercap")
+Counter = Callable[[], float]  # joules so far
 
 
 class Meter:
     """Adds up every counter that this machine lets us read.
 
     Attributes:
-        sources: names of the counters; empty where the machine tells nothing.
+        sources: names of the counters; empty where the machine has none for us.
         missing: why there is no counter of a kind.
     """
 
     def __init__(self):
-        self._counters: list[Callable[[], float]] = []
-        self.sources: list[str] = []
-        self.missing: list[str] = []
-        for find in (_packages, _gpus):
-            found, why = find()
-            self._counters += found.values()
-            self.sources += found
-            self.missing += [why] if why else []
+        packages, no_package = _packages()
+        gpus, no_gpu = _gpus()
+        self._counters = {**packages, **gpus}
+        self.sources = list(self._counters)
+        self.missing = [reason for reason in (no_package, no_gpu) if reason]
 
     def read(self) -> float | None:
         """Joules since the meter was made or before; None without a counter."""
         if not self._counters:
             return None
-        return sum(counter() for counter in self._counters)
+        return sum(counter() for counter in self._counters.values())
 
 
-def _packages() -> tuple[dict[str, Callable[[], float]], str]:
+def _packages() -> tuple[dict[str, Counter], str]:
     """A counter for each processor package, or why there is none."""
     # intel-rapl:0:0 is a part of intel-rapl:0; intel-rapl-mmio:0 counts the same again,
     # and so does the zone of the whole platform, psys.
-    found = {}
+    counters = {}
     try:
         for zone in sorted(POWERCAP.glob("intel-rapl:*")):
             name = (zone / "name").read_text().strip()
             if name.startswith("package"):
-                found[f"{zone.name} {name}"] = _wrapping(zone)
+                counters[f"{zone.name} {name}"] = _zone_counter(zone)
     except OSError as error:
         return {}, f"{error.filename} cannot be read: {error.strerror}"
-    return found, "" if found else f"no processor's counter under {POWERCAP}"
+    return counters, "" if counters else f"no processor's counter under {POWERCAP}"
 
 
-def _wrapping(zone: Path) -> Callable[[], float]:
+def _zone_counter(zone: Path) -> Counter:
     """Joules so far of one zone, whose counter of microjoules starts anew."""
     span = int((zone / "max_energy_range_uj").read_text())
     last, turns = int((zone / "energy_uj").read_text()), 0
@@ -67,30 +65,21 @@ def _wrapping(zone: Path) -> Callable[[], float]:
     return read
 
 
-def _gpus() -> tuple[dict[str, Callable[[], float]], str]:
+def _gpus() -> tuple[dict[str, Counter], str]:
     """A counter for each GPU, or why there is none."""
     try:
-        import pynvml
+        import pynvml as nvml  # type: ignore[import-not-found]  # optional
     except ImportError:
         return {}, "no GPU's counter: pip install nvidia-ml-py"
+    counters = {}
     try:
-        pynvml.nvmlInit()
-        handles = [
-            pynvml.nvmlDeviceGetHandleByIndex(i)
-            for i in range(pynvml.nvmlDeviceGetCount())
-        ]
-        found = {
-            f"GPU {i} {pynvml.nvmlDeviceGetName(handle)}": _millijoules(handle)
-            for i, handle in enumerate(handles)
-        }
-        for read in found.values():
-            read()  # a GPU older than Volta says here that it has no counter
-    except pynvml.NVMLError as error:
+        nvml.nvmlInit()
+        for i in range(nvml.nvmlDeviceGetCount()):
+            gpu = nvml.nvmlDeviceGetHandleByIndex(i)
+            nvml.nvmlDeviceGetTotalEnergyConsumption(gpu)  # fails before Volta
+            counters[f"GPU {i} {nvml.nvmlDeviceGetName(gpu)}"] = lambda gpu=gpu: (
+                nvml.nvmlDeviceGetTotalEnergyConsumption(gpu) / 1e3
+            )
+    except nvml.NVMLError as error:
         return {}, f"no GPU's counter: {error}"
-    return found, ""
-
-
-def _millijoules(handle) -> Callable[[], float]:
-    import pynvml
-
-    return lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3
+    return counters, ""

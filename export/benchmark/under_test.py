@@ -1,7 +1,7 @@
 """The system under test of `export.loadgen`: answers LoadGen's queries.
 
-A process of its own, told as JSON what to do. LoadGen reads MLPerf's settings once a
-process, and cannot be stopped by an error or Ctrl-C in the midst of a test.
+A process of its own, which takes its request as JSON. LoadGen reads MLPerf's settings
+once a process, and cannot be stopped by an error or Ctrl-C in the midst of a test.
 """
 
 import json
@@ -27,7 +27,7 @@ MLPERF_MODEL = "resnet50"  # whose settings LoadGen holds
 
 
 class SystemUnderTest:
-    """Runs a session on images in memory and hands LoadGen each one's output."""
+    """Runs a session on images in memory and hands LoadGen each image's output."""
 
     def __init__(self, session: Session, images: np.ndarray, batch: int):
         import mlperf_loadgen
@@ -39,24 +39,24 @@ class SystemUnderTest:
     def answer(self, samples: Sequence) -> None:
         """Computes the samples, `batch` at a time, before it returns."""
         for start in range(0, len(samples), self.batch):
-            some = samples[start : start + self.batch]
-            found = self.session.run(self.images[[one.index for one in some]])
-            if isinstance(found, dict):  # LoadGen is handed the first of the outputs
-                found = next(iter(found.values()))
-            found = np.ascontiguousarray(found)
+            batch = samples[start : start + self.batch]
+            outputs = self.session.run(self.images[[sample.index for sample in batch]])
+            if isinstance(outputs, dict):  # LoadGen is handed the first of the outputs
+                outputs = next(iter(outputs.values()))
+            outputs = np.ascontiguousarray(outputs)
             self.loadgen.QuerySamplesComplete(
                 [
                     self.loadgen.QuerySampleResponse(
-                        one.id, output.ctypes.data, output.nbytes
+                        sample.id, output.ctypes.data, output.nbytes
                     )
-                    for one, output in zip(some, found, strict=True)
+                    for sample, output in zip(batch, outputs, strict=True)
                 ]
             )
 
     def enqueue(self, samples: Sequence) -> None:
         """Leaves the samples to `serve` and returns at once."""
-        for one in samples:
-            self._waiting.put(one)
+        for sample in samples:
+            self._waiting.put(sample)
 
     def serve(self) -> None:
         """Answers what waits, as many at a time as there are and fit, for ever."""
@@ -106,8 +106,7 @@ def run_test(request: dict[str, Any]) -> None:
     scenario = request["scenario"]
     session = Session(request["file"], **request["options"])
     images = read_images(
-        *(request[name] for name in ("images", "samples", "image")),
-        session.input_dtype,
+        request["images"], request["samples"], request["image"], session.input_dtype
     )
     system = SystemUnderTest(session, images, request["batch"])
     settings = _settings(request, len(images), system.seconds_a_call())
