@@ -18,9 +18,6 @@ from export.quantization.config import (
     Precision,
     QuantizationConfig,
 )
-from export.quantization.images import images_of
-from export.quantization.measure import measure_float32, session_of
-from export.quantization.quantize import quantize
 from keras_resnet.common.command import parse, run, step
 from keras_resnet.common.errors import InputError
 from keras_resnet.common.files import write_beside
@@ -179,6 +176,9 @@ class Onnx(Format):
     def convert(self):
         from export.graph.convert import convert
         from export.graph.counts import count
+        from export.quantization.images import images_of
+        from export.quantization.measure import measure_float32
+        from export.quantization.quantize import quantize
 
         config, signature, verbose = self.config, self.signature, self.config.verbose
         calibration, evaluation = images_of(config, signature)
@@ -209,6 +209,7 @@ class Onnx(Format):
     def _verify_float32(self) -> None:
         """Rounding to lower precision could hide what a wrong conversion did."""
         from export.parity.verify import verify
+        from export.quantization.measure import session_of
 
         with step("verifying float32", self.config.verbose):
             session = session_of(self.model, self.layout)

@@ -9,9 +9,9 @@ from collections.abc import Collection
 import numpy as np
 import onnx_ir as ir
 
+from export.graph.passes.values import new_constant
 from export.quantization.graph import (
     WITH_WEIGHTS,
-    add_constant,
     array_of,
     inferred_values,
     is_constant,
@@ -111,7 +111,7 @@ def _rounded(graph: ir.Graph, node: ir.Node, value: ir.Value) -> ir.Value:
         array = array_of(value)
         finite = np.clip(array, -FLOAT16_MAX, FLOAT16_MAX)
         array = np.where(np.isinf(array), array, finite).astype(np.float16)
-        return add_constant(graph, name, array)
+        return new_constant(graph, name, array)
     cast = _cast(value, ir.val(name), ir.DataType.FLOAT16)
     graph.insert_before(node, cast)
     return cast.outputs[0]

@@ -1,4 +1,4 @@
-"""What the passes ask of a graph: constants, consumers, and the layers with weights.
+"""What the passes of a lower precision ask of a graph: its constants and its layers.
 
 Producers and consumers come from onnx_ir (`value.producer()`, `value.uses()`).
 """
@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+
+from export.graph.passes.values import only_use, operand
 
 WITH_WEIGHTS = ("Conv", "Gemm", "MatMul")
 # Their output holds values of their input alone: one scale serves both sides.
@@ -29,13 +31,6 @@ def name_of(item: ir.Value | ir.Node) -> str:
     return item.name
 
 
-def input_of(node: ir.Node, place: int = 0) -> ir.Value:
-    """An input that the operator always has."""
-    value = node.inputs[place]
-    assert value is not None
-    return value
-
-
 def is_constant(value: ir.Value | None) -> bool:
     """Whether a tensor is there, and is a constant."""
     return value is not None and value.const_value is not None
@@ -45,13 +40,6 @@ def array_of(value: ir.Value | None) -> np.ndarray:
     """The array of a constant."""
     assert value is not None and value.const_value is not None
     return value.const_value.numpy()
-
-
-def add_constant(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
-    """A new initializer of the graph."""
-    value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
-    graph.register_initializer(value)
-    return value
 
 
 def new_node(
@@ -65,14 +53,6 @@ def remove_unused_constants(graph: ir.Graph) -> None:
     for name, value in list(graph.initializers.items()):
         if not value.uses() and not value.is_graph_output():
             del graph.initializers[name]
-
-
-def sole_consumer(value: ir.Value) -> ir.Node | None:
-    """The one node that reads a tensor, once, which nothing else uses."""
-    uses = list(value.uses())
-    if len(uses) != 1 or value.is_graph_output():
-        return None
-    return uses[0].node
 
 
 def layers_with_weights(model: ir.Model) -> list[ir.Node]:
@@ -103,13 +83,13 @@ def chain_to_source(value: ir.Value) -> Iterator[ir.Value]:
     """The tensor and those that it holds the values of, up to where they arise."""
     yield value
     while (node := value.producer()) is not None and values_pass(node):
-        value = input_of(node)
+        value = operand(node)
         yield value
 
 
 def after_relu(node: ir.Node) -> ir.Value:
     """What a node gives, after the ReLU that a runtime fuses with it."""
-    consumer = sole_consumer(node.outputs[0])
+    consumer = only_use(node.outputs[0])
     if consumer is not None and consumer.op_type == "Relu":
         return consumer.outputs[0]
     return node.outputs[0]

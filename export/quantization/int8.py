@@ -15,20 +15,18 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from export.graph.passes.values import new_constant, only_use, operand
 from export.quantization.graph import (
     WITH_WEIGHTS,
-    add_constant,
     after_relu,
     array_of,
     chain_to_source,
     channel_axis,
-    input_of,
     is_constant,
     layers_with_weights,
     name_of,
     new_node,
     remove_unused_constants,
-    sole_consumer,
     values_pass,
 )
 
@@ -74,17 +72,17 @@ def before_tensorrt_kernels(nodes: Iterable[ir.Node]) -> Iterator[ir.Value]:
     """
     for node in nodes:
         if node.op_type == "Add":
-            addends = [input_of(node, 0), input_of(node, 1)]
+            addends = [operand(node, 0), operand(node, 1)]
             fused = [value for value in addends if _ends_convolution(value)][-1:]
             yield from (value for value in addends if value not in fused)
         elif node.op_type not in ("Concat", "Mul", "Sigmoid"):
-            yield input_of(node)
+            yield operand(node)
 
 
 def _ends_convolution(value: ir.Value) -> bool:
     producer = value.producer()
     convolution = producer is not None and producer.op_type == "Conv"
-    return convolution and sole_consumer(value) is not None
+    return convolution and only_use(value) is not None
 
 
 @dataclass(frozen=True)
@@ -141,12 +139,12 @@ def insert_qdq(
     for source in dict.fromkeys(rounded.values()):
         scale, zero_point = _scale_of(*ranges[name_of(source)], target.dtype)
         scales[source] = (
-            add_constant(graph, f"{source.name}.scale", scale),
-            add_constant(graph, f"{source.name}.zero_point", zero_point),
+            new_constant(graph, f"{source.name}.scale", scale),
+            new_constant(graph, f"{source.name}.zero_point", zero_point),
         )
     for node in list(graph):
         if node.name in layers and node.op_type in WITH_WEIGHTS:
-            scale, _ = scales[rounded[input_of(node)]]
+            scale, _ = scales[rounded[operand(node)]]
             _round_weights(node, array_of(scale), target.integer_bias)
     for value, source in rounded.items():
         _insert_pair(graph, value, *scales[source])
@@ -245,7 +243,7 @@ def _insert_dequantize(
     name = f"{node.name}.{'bias' if place == 2 else 'kernel'}.rounded"
     zeros = np.zeros(scale.shape, levels.dtype)
     arrays = {"quantized": levels, "scale": scale, "zero_point": zeros}
-    constants = [add_constant(graph, f"{name}.{n}", a) for n, a in arrays.items()]
+    constants = [new_constant(graph, f"{name}.{n}", a) for n, a in arrays.items()]
     dequantize = new_node("DequantizeLinear", constants, name, axis=axis)
     graph.insert_before(node, dequantize)
     node.replace_input_with(place, dequantize.outputs[0])
@@ -265,15 +263,15 @@ def weights_to_int8(model: ir.Model, layers: Collection[str]) -> None:
     for node in layers_with_weights(model):
         if node.name not in layers:
             continue
-        kernel = input_of(node, 1)
+        kernel = operand(node, 1)
         if kernel not in widened:
             axis, weights = channel_axis(node), array_of(kernel)
             levels, scale = quantize_weights(weights, axis)
             factor = _along(scale, axis, weights.ndim)
             name = name_of(kernel)
-            quantized = add_constant(graph, f"{name}.quantized", levels)
+            quantized = new_constant(graph, f"{name}.quantized", levels)
             cast = new_node("Cast", [quantized], f"{name}.cast", to=ir.DataType.FLOAT)
-            by = add_constant(graph, f"{name}.scale", factor)
+            by = new_constant(graph, f"{name}.scale", factor)
             multiply = new_node("Mul", [cast.outputs[0], by], f"{name}.float")
             graph.insert_before(node, [cast, multiply])
             widened[kernel] = multiply.outputs[0]

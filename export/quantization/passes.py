@@ -13,18 +13,16 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 
+from export.graph.passes.values import new_constant, only_use, operand
 from export.quantization.float16 import products, to_float16
 from export.quantization.graph import (
-    add_constant,
     array_of,
     chain_to_source,
     inferred_values,
-    input_of,
     is_constant,
     layers_with_weights,
     name_of,
     remove_unused_constants,
-    sole_consumer,
 )
 from export.quantization.int8 import (
     CPU,
@@ -58,12 +56,12 @@ def matmul_to_gemm(model: ir.Model) -> None:
     for node in list(model.graph):
         if node.op_type != "MatMul":
             continue
-        entering, matrix = input_of(node, 0), input_of(node, 1)
+        entering, matrix = operand(node, 0), operand(node, 1)
         shape = values[name_of(entering)].shape
         if shape is None or len(shape) != 2 or not _has_axes(matrix, 2):
             continue
         inputs, replaced = [entering, matrix], [node]
-        consumer = sole_consumer(node.outputs[0])
+        consumer = only_use(node.outputs[0])
         if consumer is not None and consumer.op_type == "Add":
             (other,) = (v for v in consumer.inputs if v is not node.outputs[0])
             if _has_axes(other, 1):
@@ -90,7 +88,7 @@ def batch_norm_to_convolution(model: ir.Model) -> None:
     for node in list(model.graph):
         if node.op_type != "BatchNormalization":
             continue
-        *_, source = chain_to_source(input_of(node))
+        *_, source = chain_to_source(operand(node))
         producer = source.producer()
         if producer is None or producer.op_type not in INTEGER_SOURCES:
             continue
@@ -104,8 +102,8 @@ def batch_norm_to_convolution(model: ir.Model) -> None:
             "Conv",
             [
                 node.inputs[0],
-                add_constant(model.graph, f"{node.name}.kernel", kernel),
-                add_constant(model.graph, f"{node.name}.bias", shift.astype("float32")),
+                new_constant(model.graph, f"{node.name}.kernel", kernel),
+                new_constant(model.graph, f"{node.name}.bias", shift.astype("float32")),
             ],
             {"group": len(kernel), "kernel_shape": [1, 1]},
             name=node.name,
