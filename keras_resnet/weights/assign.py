@@ -128,7 +128,8 @@ def _adapt_channels(arrays: dict[str, Any], variables: Mapping[str, Any]) -> Non
         return
     ours, theirs = tuple(variables[name].shape), tuple(arrays[name].shape)
     channels, file_channels = ours[2], theirs[2]
-    if channels == file_channels or ours[:2] + ours[3:] != theirs[:2] + theirs[3:]:
+    others_differ = ours[:2] + ours[3:] != theirs[:2] + theirs[3:]
+    if channels == file_channels or not file_channels or others_differ:
         return
     kernel = np.asarray(arrays[name])
     if channels == 1:

@@ -28,7 +28,8 @@ _FLOAT_SIZES = {name: np.dtype(dtype).itemsize for name, dtype in _FLOATS.items(
 _WHOLE_SIZES = {"BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "U16": 2, "I32": 4, "I64": 8}
 _COUNTER = "num_batches_tracked"
 _TENSOR_NAME = re.compile(r"[\w.\-]{1,200}")
-_ROWS = 16  # that are transposed together, so that reads stay in the cache
+_ROWS = 64  # that are transposed together, so that reads stay in the cache
+_PADDING = 16  # numbers between them: at a power of 2 they would share a cache line
 
 # torch's DataParallel and torch.compile put these before every name.
 _WRAPPERS = re.compile(r"(?:module\.|_orig_mod\.)*")
@@ -154,11 +155,15 @@ def _to_keras(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """float32 in Keras's layout; `shape` is `_keras_shape(..., array.shape)`."""
     if array.ndim < 2:
         return array.astype("float32")  # a copy: a backend may keep what it is given
-    source = array.reshape(*array.shape[:2], -1)
-    target = np.empty(source.shape[::-1], "float32")
-    for start in range(0, len(source), _ROWS):
-        rows = slice(start, start + _ROWS)
-        target[:, :, rows] = source[rows].transpose(2, 1, 0)
+    outputs, inputs = array.shape[:2]
+    source = array.reshape(outputs, -1)
+    target = np.empty((source.shape[1] // inputs, inputs, outputs), "float32")
+    padded = np.empty((_ROWS, source.shape[1] + _PADDING), "float32")
+    for start in range(0, outputs, _ROWS):
+        rows = padded[: outputs - start, : source.shape[1]]
+        rows[...] = source[start : start + _ROWS]
+        rows = rows.reshape(len(rows), inputs, -1)
+        target[:, :, start : start + _ROWS] = rows.transpose(2, 1, 0)
     return target.reshape(shape)
 
 
