@@ -18,7 +18,7 @@ from export.config import ExportConfig
 from export.model.source import Loaded, Source, load
 from keras_resnet.common.command import step
 from keras_resnet.common.errors import InputError
-from keras_resnet.common.files import refuse_existing, write_beside
+from keras_resnet.common.files import refuse_existing, size_of, write_beside
 
 if TYPE_CHECKING:
     import keras
@@ -254,7 +254,7 @@ def run_export(
                 )
             metadata["parity"] = parity.to_json()
             artifact.attach(part, metadata)
-        size = sum(f.stat().st_size for f in part.parent.rglob("*") if f.is_file())
+        size = size_of(part.parent)
         artifact.place(part, path)
     artifact.finish(path, metadata)
     if config.verbose:

@@ -11,7 +11,7 @@ Runs without TensorFlow and Keras.
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from export.graph.files import (
 from export.runtime import METADATA_KEY, parse_metadata
 from keras_resnet.common.command import parse, run
 from keras_resnet.common.errors import InputError, printable
+from keras_resnet.common.files import size_of
 
 MAX_ITEMS = 6  # shown of a list
 MAX_CHARACTERS = 120  # shown of a text
@@ -59,7 +60,7 @@ def inspect(
         if record.is_file() and path.suffix != ".onnx":
             if input_size:
                 raise InputError(f"input_size is for ONNX files; {path} is none.")
-            return {"bytes": _size(path), "metadata": _read_json(record)}
+            return {"bytes": size_of(path), "metadata": _read_json(record)}
     from export.graph.counts import count
 
     proto = read(path)
@@ -72,7 +73,7 @@ def inspect(
         raise InputError(f"input_size={input_size}: numbers from 1 are accepted.")
     size = input_size or (recorded_size(metadata) if is_open else None)
     return {
-        "bytes": sum(map(_size, (path, *map(path.parent.joinpath, beside(proto))))),
+        "bytes": sum(map(size_of, (path, *map(path.parent.joinpath, beside(proto))))),
         "metadata": metadata,
         "graph": {
             "producer": f"{proto.producer_name} {proto.producer_version}".strip(),
@@ -88,55 +89,52 @@ def inspect(
 
 def report(path: str | os.PathLike, content: dict[str, Any]) -> str:
     """What `inspect` returned, as lines for people."""
-    lines = [f"{path}: {content['bytes'] / 1e6:,.2f} MB"]
     metadata = content["metadata"] or {"metadata": "none"}
-    lines += [
-        "what it says of itself:",
-        *_rows((k, _words(v)) for k, v in metadata.items()),
-    ]
+    parts = {"what it says of itself": {k: _words(v) for k, v in metadata.items()}}
     if graph := content.get("graph"):
-        lines += ["what its graph says:", *_rows(_graph_rows(graph))]
+        parts["what its graph says"] = _graph_rows(graph)
+    lines = [f"{path}: {content['bytes'] / 1e6:,.2f} MB"]
+    for title, rows in parts.items():
+        lines.append(f"{title}:")
+        lines += [f"  {_short(str(key)):<18} {text}" for key, text in rows.items()]
     return "\n".join(lines)
 
 
-def _graph_rows(graph: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "producer", _words(graph["producer"])
-    opsets = graph["opsets"].items()
-    yield "opset", ", ".join(f"{_short(k)} {v}".strip() for k, v in opsets)
-    for key in ("inputs", "outputs"):
-        yield key, "; ".join(map(_tensor_words, graph[key]))
-    nodes = graph["nodes"]
+def _graph_rows(graph: dict[str, Any]) -> dict[str, str]:
+    opsets, nodes = graph["opsets"].items(), graph["nodes"]
     counted = ", ".join(f"{name} {number}" for name, number in nodes.items())
-    yield "nodes", f"{sum(nodes.values())}: {_short(counted, 2000)}"
-    yield "foreign operators", _words(graph["foreign"]) or "none"
-    yield "transposes", str(nodes.get("Transpose", 0))
-    left, foldable = graph["batch_norm"], graph["foldable"]
-    yield (
-        "batch norm",
-        f"{left} left, {foldable} right after a convolution that could take it in"
-        if left or foldable
-        else "folded",
-    )
-    yield "parameters", f"{graph['parameters']:,}"
+    batch_norm = "folded"
+    if graph["batch_norm"] or graph["foldable"]:
+        batch_norm = (
+            f"{graph['batch_norm']} left, {graph['foldable']} right after a "
+            "convolution that could take it in"
+        )
     size, total = graph["counted_at"], graph["multiply_adds"]
     at = f" of {size[0]}x{size[1]}" if size else ""
     unknown = "unknown: shapes inside are open; --input-size may settle them"
-    yield "multiply-adds", unknown if total is None else f"{total:,} an image{at}"
     shares = [
         f"{graph[f'{key}_in_8_bits'] / graph[key]:.1%} of the {key.replace('_', '-')}"
         for key in ("parameters", "multiply_adds")
         if graph[key]
     ]
-    yield "in 8 bits", ", ".join(shares) or "nothing"
+    return {
+        "producer": _words(graph["producer"]),
+        "opset": ", ".join(f"{_short(k)} {v}".strip() for k, v in opsets),
+        "inputs": "; ".join(map(_tensor_words, graph["inputs"])),
+        "outputs": "; ".join(map(_tensor_words, graph["outputs"])),
+        "nodes": f"{sum(nodes.values())}: {_short(counted, 2000)}",
+        "foreign operators": _words(graph["foreign"]) or "none",
+        "transposes": str(nodes.get("Transpose", 0)),
+        "batch norm": batch_norm,
+        "parameters": f"{graph['parameters']:,}",
+        "multiply-adds": unknown if total is None else f"{total:,} an image{at}",
+        "in 8 bits": ", ".join(shares) or "nothing",
+    }
 
 
 def _tensor_words(tensor: dict[str, Any]) -> str:
     shape = ", ".join(str(side or "any") for side in tensor["shape"])
     return f"{_short(tensor['name'])}, {tensor['dtype']} ({shape})"
-
-
-def _rows(pairs: Iterable[tuple[str, str]]) -> list[str]:
-    return [f"  {_short(str(key)):<18} {text}" for key, text in pairs]
 
 
 def _words(value: Any, depth: int = 0) -> str:
@@ -167,12 +165,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}.") from error
     return parse_metadata(path, text)
-
-
-def _size(path: Path) -> int:
-    """Bytes of a file, or of all in a folder."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from export.config import INPUT_NAME, ExportConfig
 from export.model.source import Source
 from keras_resnet.common.command import parse, run
 from keras_resnet.common.errors import InputError
-from keras_resnet.common.files import refuse_existing
+from keras_resnet.common.files import refuse_existing, refuse_foreign
 
 if TYPE_CHECKING:
     from export.model.signature import Signature
@@ -43,12 +43,7 @@ class SavedModel(Format):
         """Refuses what stands there, and with `force` whatever no export wrote."""
         refuse_existing(path, force)
         if path.is_dir():
-            foreign = {file.name for file in path.iterdir()} - CONTENT
-            if foreign:
-                raise InputError(
-                    f"{path} holds {min(foreign)}, which no export wrote: choose "
-                    "another path."
-                )
+            refuse_foreign(path, CONTENT)
 
     def write(self, path, metadata):
         write_archive(self.signature, path)

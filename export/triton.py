@@ -29,7 +29,7 @@ from export.graph.files import (
 )
 from keras_resnet.common.command import parse, run
 from keras_resnet.common.errors import InputError
-from keras_resnet.common.files import write_beside
+from keras_resnet.common.files import refuse_foreign, write_beside
 from keras_resnet.common.fingerprint import sha256
 from keras_resnet.common.numbers import check_choice, check_whole
 
@@ -88,7 +88,8 @@ def make_repository(
     path = Path(path)
     proto = read(path)
     folder = Path(out) / _checked_name(path.stem if name is None else name)
-    _refuse_foreign(folder)
+    if folder.is_dir():
+        refuse_foreign(folder, {CONFIG, LABELS, VERSION})
     largest = DEFAULT_MAX_BATCH if max_batch is None else max_batch
     check_whole("max_batch", largest)
     check_whole("instances", instances)
@@ -296,17 +297,6 @@ def _checked_name(name: str) -> str:
     if not name or name != Path(name).name or name == ".." or not name.isprintable():
         raise InputError(f"name={name!r}: the name of a folder is accepted.")
     return name
-
-
-def _refuse_foreign(folder: Path) -> None:
-    """Refuses to replace what this command did not write, with --force as well."""
-    if folder.is_dir():
-        foreign = {file.name for file in folder.iterdir()} - {CONFIG, LABELS, VERSION}
-        if foreign:
-            raise InputError(
-                f"{folder} holds {min(foreign)}, which this command did not write: "
-                "choose another name."
-            )
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from keras_resnet.common.errors import InputError
@@ -19,6 +19,25 @@ def refuse_existing(path: str | os.PathLike, force: bool = False) -> Path:
     if not force and (path.exists() or path.is_symlink()):
         raise InputError(f"{path} exists already: choose another path or add --force.")
     return path
+
+
+def refuse_foreign(folder: Path, names: Collection[str]) -> None:
+    """An InputError where a folder holds anything but files of these names.
+
+    A command calls this before it replaces a folder, with --force as well.
+    """
+    foreign = {file.name for file in folder.iterdir()} - set(names)
+    if foreign:
+        raise InputError(
+            f"{folder} holds {min(foreign)}, which no export wrote: choose "
+            "another name."
+        )
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 @contextlib.contextmanager

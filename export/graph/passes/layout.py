@@ -142,16 +142,6 @@ class _Walk:
         self.sources[output] = value, tuple(np.argsort(order).tolist())
         return True
 
-    def slice(self, node: ir.Node) -> bool:
-        source, permutation = self.source(operand(node))
-        axes = constant(operand(node, 3)) if len(node.inputs) > 3 else None
-        if not permutation or axes is None:
-            return False
-        places = [permutation[axis % len(permutation)] for axis in axes.tolist()]
-        node.replace_input_with(0, source)
-        node.replace_input_with(3, self.numbers(places, axes.dtype))
-        return self.keep(node, permutation)
-
     def einsum(self, node: ir.Node) -> bool:
         """The letters follow the axes; an operand whose last axis is summed goes first:
         onnxruntime multiplies it as it lies."""
@@ -174,26 +164,22 @@ class _Walk:
         node.attributes["equation"] = ir.AttrString("equation", equation)
         return self.keep(node, permutation)
 
-    def pad(self, node: ir.Node) -> bool:
+    def with_axes(self, node: ir.Node) -> bool:
+        """A Slice names axes in a constant; a Pad and a Tile have a number for each."""
         source, permutation = self.source(operand(node))
-        sides = constant(operand(node, 1))
-        if not permutation or sides is None:
+        place = 3 if node.op_type == "Slice" else 1
+        array = constant(operand(node, place)) if len(node.inputs) > place else None
+        if not permutation or array is None:
             return False
-        sides = sides.reshape(2, -1)[:, np.argsort(permutation)].reshape(-1)
-        node.replace_input_with(0, source)
-        node.replace_input_with(1, self.numbers(sides))
-        return self.keep(node, permutation)
-
-    def tile(self, node: ir.Node) -> bool:
-        source, permutation = self.source(operand(node))
-        repeats = constant(operand(node, 1))
-        if not permutation or repeats is None:
-            return False
-        repeats = repeats[np.argsort(permutation)]
-        if (repeats == 1).all():
+        if node.op_type == "Tile" and (array == 1).all():
             return self.identity(node)
+        if node.op_type == "Slice":
+            numbers = np.take(permutation, array)
+        else:  # a Pad has two rows: beginnings and ends
+            rows = array.reshape(-1, len(permutation))
+            numbers = rows[:, np.argsort(permutation)].reshape(-1)
         node.replace_input_with(0, source)
-        node.replace_input_with(1, self.numbers(repeats))
+        node.replace_input_with(place, self.numbers(numbers, array.dtype))
         return self.keep(node, permutation)
 
     def shape(self, node: ir.Node) -> bool:
@@ -314,10 +300,12 @@ class _Walk:
         return value
 
     def numbers(
-        self, values: Iterable[int | str], dtype: np.dtype | type = np.int64
+        self,
+        values: Sequence[int | str] | np.ndarray,
+        dtype: np.dtype | type = np.int64,
     ) -> ir.Value:
         """A constant of whole numbers."""
-        array = np.array([int(value) for value in values], dtype)
+        array = np.asarray(values, dtype)
         name = f"{array.dtype}_{_join(array.tolist())}"
         return new_constant(self.graph, name, array)
 
@@ -329,12 +317,10 @@ RULES: dict[str, Callable[[_Walk, ir.Node], bool]] = {
     **dict.fromkeys(
         ("ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd"), _Walk.reduce
     ),
+    **dict.fromkeys(("Slice", "Pad", "Tile"), _Walk.with_axes),
     "Identity": _Walk.identity,
     "Transpose": _Walk.transpose,
-    "Slice": _Walk.slice,
     "Einsum": _Walk.einsum,
-    "Pad": _Walk.pad,
-    "Tile": _Walk.tile,
     "Shape": _Walk.shape,
 }
 
