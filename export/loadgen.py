@@ -170,10 +170,8 @@ def _check(flags: Flags) -> None:
 def _refuse(out: Path, force: bool) -> None:
     """`refuse_existing`, and a folder with other things: --force spares it."""
     refuse_existing(out, force)
-    foreign = (
-        {path.name for path in out.iterdir()} - LOGS - {RESULT} if out.is_dir() else ()
-    )
-    if foreign:
+    inside = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if foreign := inside - LOGS - {RESULT}:
         raise InputError(
             f"{out} holds {min(foreign)}, which is not of a run: choose another path."
         )

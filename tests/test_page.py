@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from export.benchmark.charts import write_png
+from export.benchmark.charts import draw_png
 from export.benchmark.measure import statistics
 from export.benchmark.results import html_page, markdown, read_rows, write_results
 from export.benchmark.tables import table
@@ -104,9 +104,8 @@ def test_hostile_names_stay_text():
     assert any("alert('$x_1$ $" in one for one in page.texts)
 
 
-def test_hostile_names_in_an_image(tmp_path):
-    write_png([row(HOSTILE), row("b", batch=2)], tmp_path / "r.png", HOSTILE)
-    assert (tmp_path / "r.png").stat().st_size > 1000
+def test_hostile_names_in_an_image():
+    assert len(draw_png([row(HOSTILE), row("b", batch=2)], HOSTILE)) > 1000
 
 
 def test_hostile_names_break_no_table_of_markdown():
@@ -153,7 +152,7 @@ def test_other_forms_are_converted_from_the_json_lines(tmp_path):
     assert (tmp_path / "other.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert (tmp_path / "other.csv").read_text().startswith("model,provider,batch,n,")
     assert (tmp_path / "other.jsonl").read_text() == results.read_text()
-    with pytest.raises(InputError, match=r"other\.gif: the suffixes \.png, "):
+    with pytest.raises(InputError, match=r"other\.gif: the suffixes .*\.png are"):
         main([str(results), "--out", str(tmp_path / "other.gif")])
 
 

@@ -50,15 +50,10 @@ def list_cases(
     input_size: Sequence[int],
     settings: dict[str, Any],
 ) -> list[Case]:
-    """Every file with every provider and number of threads.
+    """Every file with every provider and number of threads, as `benchmark` takes them.
 
     Args:
-        paths: .onnx files.
-        providers, threads, batch_sizes, input_size: as `export.benchmark` takes them.
-        settings: further arguments of `export.runtime.session.Session`.
-
-    Raises:
-        InputError: a file, a provider or a size that cannot be used.
+        settings: further arguments of `Session`.
     """
     stacks = _stacks(providers)
     paths = list(dict.fromkeys(paths))
@@ -79,16 +74,9 @@ def prepare(
 ) -> list[Candidate]:
     """The candidates, with what is known of each beside its times.
 
-    Each case is tried first. Then come the cold starts, while this process holds no
-    session of its own, and then the sessions that are timed.
-
-    Args:
-        cases: of `list_cases`.
-        required: a provider on which each file must run, or None.
-        cold_starts: processes of each case.
-
-    Raises:
-        InputError: a case does not load, or no case of a file runs as required.
+    Each case is tried first, and whether each file runs on the required provider. Then
+    come the cold starts, while this process holds no session of its own, and then the
+    sessions that are timed.
     """
     # Nothing is shown where it takes less than a second.
     with Progress(cases, desc="loading", leave=False, delay=1) as bar:
@@ -185,15 +173,10 @@ def _inputs(
 def image_shape(session: Session, input_size: Sequence[int]) -> list[int]:
     """The shape of one image, (H, W, C) or (C, H, W), as the file takes it.
 
-    Args:
-        session: of the file.
-        input_size: height and width, or one number for both, where the file leaves
-            them open; else empty.
-
-    Raises:
-        InputError: too few numbers, or too many.
+    `input_size` is height and width, or one number for both, where the file leaves
+    them open; else empty.
     """
-    path = session.path
+    path = session.name
     if not session.input_shape:
         raise InputError(f"{path} does not say what shape its input has.")
     image = session.input_shape[1:]
@@ -210,11 +193,7 @@ def image_shape(session: Session, input_size: Sequence[int]) -> list[int]:
 
 
 def random_images(count: int, image: Sequence[int], dtype: np.dtype) -> np.ndarray:
-    """`count` images, uniform from 0 to 255, always the same.
-
-    Raises:
-        InputError: memory does not hold them.
-    """
+    """`count` images, uniform from 0 to 255, always the same."""
     try:
         images = np.random.default_rng(0).random((count, *image), np.float32)
     except (MemoryError, ValueError) as error:
@@ -268,12 +247,8 @@ def require_provider(name: str | None, facts: Sequence[dict[str, Any]]) -> None:
     if name is None:
         return
     (name,) = provider_names(name)
-    ran: dict[str, set[str]] = {}
-    for known in facts:
-        ran.setdefault(known["file"], set()).add(known["ran_provider"])
-    for file, names in ran.items():
-        if name not in names:
-            raise InputError(
-                f"require_provider={name}: {file} ran on "
-                f"{', '.join(sorted(names))} alone."
-            )
+    for file in dict.fromkeys(known["file"] for known in facts):
+        ran = {known["ran_provider"] for known in facts if known["file"] == file}
+        if name not in ran:
+            names = ", ".join(sorted(ran))
+            raise InputError(f"require_provider={name}: {file} ran on {names} alone.")

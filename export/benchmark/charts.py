@@ -9,12 +9,10 @@ import io
 import itertools
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import colormaps, rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
@@ -67,19 +65,12 @@ def charts(rows: Sequence[Row]) -> dict[str, str]:
     }
 
 
-def write_png(rows: Sequence[Row], path: Path, title: str) -> None:
-    """The latency of each row, and beside it images/s by batch if there are several.
-
-    Args:
-        rows: as `export.benchmark.measure.measure` returns them.
-        path: of the image.
-        title: over it; the machine, for one.
-    """
+def draw_png(rows: Sequence[Row], title: str) -> bytes:
+    """The latency of each row, and beside it images/s by batch if there are several."""
     several = len({row["batch"] for row in rows}) > 1
     size = (13 if several else 8, max(3, 1.6 + 0.3 * len(rows)))
     with rc_context({"text.parse_math": False}):
         figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(figure)
         figure.suptitle(printable(title, replacement="?"), fontsize=9)
         if several:
             latency, speed = figure.subplots(1, 2, width_ratios=(3, 2))
@@ -88,7 +79,9 @@ def write_png(rows: Sequence[Row], path: Path, title: str) -> None:
         else:
             latency = figure.subplots()
         _draw_latency(latency, rows)
-        figure.savefig(path, dpi=100, format="png")
+        image = io.BytesIO()
+        figure.savefig(image, dpi=100, format="png")
+    return image.getvalue()
 
 
 def _svg(title: str, draw: Callable, rows: Sequence[Row]) -> str:

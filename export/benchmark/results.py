@@ -92,17 +92,14 @@ def write_rows(
     rows: Sequence[Row], path: str | os.PathLike, force: bool = False
 ) -> None:
     """Writes rows, each with its `machine`, in the form that the suffix names."""
-    suffix = Path(path).suffix
-    if suffix != ".png" and suffix not in TEXTS:
-        raise InputError(f"{path}: the suffixes .png, {', '.join(TEXTS)} are accepted.")
+    form = FORMS.get(Path(path).suffix)
+    if form is None:
+        raise InputError(f"{path}: the suffixes {', '.join(FORMS)} are accepted.")
+    content = form(rows)
+    if isinstance(content, str):
+        content = content.encode(errors="replace")
     with write_beside(path, force) as part:
-        if suffix == ".png":
-            from export.benchmark.charts import write_png
-
-            write_png(rows, part, _hardware(rows[0]["machine"]))
-        else:
-            text = TEXTS[suffix](rows)
-            part.write_text(text, encoding="utf-8", errors="replace", newline="")
+        part.write_bytes(content)
     print(f"wrote {path}")
 
 
@@ -177,17 +174,12 @@ def csv_table(rows: Sequence[Row]) -> str:
     lines = []
     for row in rows:
         values = {k: v for k, v in row.items() if k not in ("machine", "samples_ms")}
-        lines.append(
-            {
-                name: " ".join(map(str, value)) if isinstance(value, list) else value
-                for name, value in {**values, **row["machine"]}.items()
-                if not isinstance(value, dict)
-            }
-        )
+        merged = {**values, **row["machine"]}
+        flat = {k: v for k, v in merged.items() if not isinstance(v, dict)}
+        lines.append({name: _joined(value, " ") for name, value in flat.items()})
     text = io.StringIO()
-    writer = csv.DictWriter(
-        text, list(dict.fromkeys(name for line in lines for name in line))
-    )
+    columns = dict.fromkeys(name for line in lines for name in line)
+    writer = csv.DictWriter(text, list(columns))
     writer.writeheader()
     writer.writerows(lines)
     return text.getvalue()
@@ -232,7 +224,7 @@ def html_page(rows: Sequence[Row]) -> str:
             parts.append(f'<h2>{name}</h2>\n<div class="wide">{table.as_html()}</div>')
     for heading, conditions in _conditions(rows):
         items = "".join(
-            f"<dt>{html_text(name)}</dt><dd>{html_text(text)}</dd>"
+            f"<dt>{html_text(name)}</dt><dd>{html_text(str(text))}</dd>"
             for name, text in conditions
         )
         parts.append(f"<h2>{html_text(heading)}</h2>\n<dl>{items}</dl>")
@@ -245,39 +237,43 @@ def html_page(rows: Sequence[Row]) -> str:
     )
 
 
-TEXTS = {
+def _conditions(rows: Sequence[Row]) -> list[tuple[str, list[tuple[str, Any]]]]:
+    """Each machine's record once, under a heading; what is not known is left out."""
+    machines: dict[str, Row] = {}
+    for row in rows:
+        machines.setdefault(json.dumps(row["machine"]), row)
+    sections = []
+    for row in machines.values():
+        run = f" of {row.get('run', '')}" if len(machines) > 1 else ""
+        texts = [
+            (name.replace("_", " "), _joined(value, ", "))
+            for name, value in row["machine"].items()
+            if value not in (None, "", [])
+        ]
+        sections.append((f"Conditions{run}", texts))
+    return sections
+
+
+def _joined(value: Any, between: str) -> Any:
+    """A list as one text; anything else as it is."""
+    return between.join(map(str, value)) if isinstance(value, list) else value
+
+
+def png(rows: Sequence[Row]) -> bytes:
+    """An image of the times, headed by the machine."""
+    from export.benchmark.charts import draw_png
+
+    machine = rows[0]["machine"]
+    cores = machine.get("usable_cores") or machine.get("logical_cores")
+    gpus = "".join(f"; {gpu}" for gpu in machine.get("gpus") or [])
+    title = f"{machine.get('cpu')}, {cores} cores{gpus}; {machine.get('time')}"
+    return draw_png(rows, title)
+
+
+FORMS = {
     ".jsonl": json_lines,
     ".csv": csv_table,
     ".html": html_page,
     ".md": markdown,
+    ".png": png,
 }
-
-
-def _conditions(rows: Sequence[Row]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Each machine's record once, under a heading; what is not known is left out."""
-    machines = {json.dumps(row["machine"]): row for row in reversed(rows)}
-    first = list(reversed(machines.values()))
-    return [
-        (
-            f"Conditions of {row.get('run', '')}" if len(first) > 1 else "Conditions",
-            [
-                (
-                    name.replace("_", " "),
-                    ", ".join(map(str, value))
-                    if isinstance(value, list)
-                    else str(value),
-                )
-                for name, value in row["machine"].items()
-                if value not in (None, "", [])
-            ],
-        )
-        for row in first
-    ]
-
-
-def _hardware(machine: dict[str, Any]) -> str:
-    """The machine in one line."""
-    cores = machine.get("usable_cores") or machine.get("logical_cores")
-    gpus = machine.get("gpus") or []
-    hardware = [f"{machine.get('cpu')}, {cores} cores", *map(str, gpus)]
-    return f"{'; '.join(hardware)}; {machine.get('time')}"

@@ -173,15 +173,7 @@ def accuracy_of(
     expected: dict[str, np.ndarray],
     labels: np.ndarray | None = None,
 ) -> Accuracy:
-    """Compares the outputs of the same images.
-
-    Args:
-        actual, expected: by name, (N, ...).
-        labels: the right class of each image, if they are known.
-
-    Raises:
-        InputError: no output is of floating point.
-    """
+    """Compares outputs, by name, of the same images; with labels if they are known."""
     drop, agreement = None, None
     right, classes = top1_classes(expected), top1_classes(actual)
     if right is not None and classes is not None:

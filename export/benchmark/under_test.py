@@ -81,17 +81,7 @@ class SystemUnderTest:
 def read_images(
     path: str | os.PathLike | None, count: int, image: Sequence[int], dtype: np.dtype
 ) -> np.ndarray:
-    """Images for the test: of an .npz, `images`, or drawn at random.
-
-    Args:
-        path: of the .npz, or None.
-        count: most that are taken.
-        image: the shape of one.
-        dtype: that the file takes.
-
-    Raises:
-        InputError: the .npz has no such images.
-    """
+    """The first images of an .npz, refused if of another shape; or random images."""
     if path is None:
         return random_images(count, image, dtype)
     images, _ = read_npz(path, count)
@@ -131,13 +121,8 @@ def run_test(request: dict[str, Any]) -> None:
 
 
 def _settings(request: dict[str, Any], count: int, seconds: float):
-    """LoadGen's own for the scenario, with what the request changes.
-
-    Args:
-        request: as `run_test` takes it.
-        count: images in memory.
-        seconds: a call takes.
-    """
+    """LoadGen's own for the scenario, `count` images and `seconds` a call, with what
+    the request changes."""
     import mlperf_loadgen as loadgen
 
     settings = loadgen.TestSettings()
