@@ -110,7 +110,7 @@ def count(
     total, in_8_bits = _multiply_adds(graph, known)
     return {
         "nodes": dict(nodes.most_common()),
-        "foreign": _foreign(proto, graph),
+        "foreign": _foreign(graph),
         "parameters": sum(prod(t.dims) for t in weights),
         "parameters_in_8_bits": sum(
             prod(t.dims) for t in weights if t.data_type in BYTES
@@ -227,7 +227,7 @@ def _foldable(graph: onnx.GraphProto, constants: dict) -> int:
     return foldable
 
 
-def _foreign(proto: onnx.ModelProto, graph: onnx.GraphProto) -> list[str]:
+def _foreign(graph: onnx.GraphProto) -> list[str]:
     names = set()
     for node in _nodes(graph):
         domain = "" if node.domain in STANDARD else node.domain
