@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from keras_resnet.training.data import Augmentation
+from keras_resnet.training.augment import Augmentation
 
 PLAIN = Augmentation("none")
 PART = Augmentation("random-resized-crop")

@@ -8,7 +8,8 @@ from data_sets import PART, PLAIN, batches, same
 
 from keras_resnet.common.errors import InputError
 from keras_resnet.training import augment
-from keras_resnet.training.data import Augmentation, load
+from keras_resnet.training.augment import Augmentation
+from keras_resnet.training.data import load
 
 CROP = Augmentation("pad-crop-flip", padding=2)
 
@@ -48,7 +49,7 @@ def test_digits_are_scikit_learns(digits, data_dir):
 
 def test_digits_as_a_network_sees_them(digits):
     assert digits.labels == tuple("0123456789")
-    assert (digits.image_size, digits.channels) == ((8, 8), 1)
+    assert digits.input_shape == (8, 8, 1)
     images, labels = map(
         np.concatenate, zip(*batches(digits, epochs=1, batch_size=103), strict=True)
     )
@@ -79,7 +80,7 @@ def test_validation_is_whole_and_fixed(digits):
 
 def test_another_image_size(data_dir):
     data = load("digits", data_dir=data_dir, image_size=12)
-    assert data.image_size == (12, 12)
+    assert data.input_shape == (12, 12, 1)
     assert data.sample(3)[0].shape == (3, 12, 12, 1)
     assert batches(data, epochs=1)[0][0].shape == (8, 12, 12, 1)
 

@@ -7,21 +7,39 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from data_sets import PART, PLAIN, batches, same, write_image
+from PIL import Image
 
 from keras_resnet.common.errors import InputError
+from keras_resnet.images.files import SUFFIXES
 from keras_resnet.training.data import load
 
 
 def test_folder_of_every_format(photos):
     data = load(f"folder:{photos}", image_size=32)
     assert data.labels == ("cats", "dogs")
-    assert data.channels == 3
+    assert data.input_shape == (32, 32, 3)
     assert (data.train_examples, data.validation_examples) == (19, 4)
     assert sorted(data.sample(9)[1].tolist()) == [0, 0, 1, 1]
     images, _ = batches(data, epochs=1, augmentation=PART)[0]
     assert images.shape == (8, 32, 32, 3)
     assert np.isfinite(images).all()
-    assert load(f"folder:{photos}").image_size == (224, 224)
+    assert load(f"folder:{photos}").input_shape == (224, 224, 3)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_image_is_used_or_named(photos, capsys, suffix):
+    """TensorFlow's decoder reads no TIFF, and says so."""
+    image = Image.fromarray(np.full((30, 20, 3), 77, "uint8"))
+    image.save(photos / f"cats/another{suffix.upper()}")
+    data = load(f"folder:{photos}", image_size=16)
+    printed = capsys.readouterr().err
+    if suffix in (".tif", ".tiff"):
+        assert data.train_examples + data.validation_examples == 23
+        assert f"another{suffix.upper()} cannot be decoded: " in printed
+    else:
+        assert data.train_examples + data.validation_examples == 24
+        assert printed == ""
+        assert np.isfinite(np.stack([x for x, _ in batches(data, epochs=1)])).all()
 
 
 def test_folder_split_stays_when_the_folder_moves(photos, tmp_path):

@@ -60,7 +60,7 @@ def model(folder):
     keras.utils.set_random_seed(0)
     architecture = keras_resnet.get_architecture("resnet8")
     model = keras_resnet.build(architecture, input_shape=(8, 8, 1), classes=10)
-    random_images = digits.source.shuffled(tf.constant(0, tf.int64)).batch(2000)
+    random_images = digits.shuffled(tf.constant(0, tf.int64)).batch(2000)
     images, labels = random_images.get_single_element()
     images = digits.preprocessing.normalize(images)
     model.compile("adam", "sparse_categorical_crossentropy")
@@ -369,7 +369,7 @@ def test_images_enter_as_the_file_wants_them(preprocess, model, plan, folder):
     random_images = calibration_images(plan(precision="int8"), signature)
     images, labels = next(iter(random_images))
     assert random_images.count == 256 and len(images) == len(labels)
-    raw, expected = next(iter(digits.source.shuffled(tf.constant(0, tf.int64))))
+    raw, expected = next(iter(digits.shuffled(tf.constant(0, tf.int64))))
     assert labels[0] == expected
     if preprocess == "none":
         raw = digits.preprocessing.normalize(raw)

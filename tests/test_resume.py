@@ -21,8 +21,9 @@ from keras_resnet import saving
 from keras_resnet.common.errors import InputError
 from keras_resnet.saving import read_card, read_member
 from keras_resnet.training.__main__ import main, read
-from keras_resnet.training.data import Data, load
+from keras_resnet.training.data import load
 from keras_resnet.training.fit import train
+from keras_resnet.training.pipeline import Data
 from keras_resnet.training.recipes import get_recipe
 
 NET = tiny("resnet8")
@@ -239,7 +240,7 @@ def test_other_images_are_refused(whole, data, tmp_path, monkeypatch):
     out = tmp_path / "run"
     with interrupted_at(monkeypatch, "last.keras", 1):
         train(NET, data, QUICK, out)
-    fewer = replace(data, source=replace(data.source, train_examples=1400))
+    fewer = replace(data, train_examples=1400)
     with pytest.raises(InputError, match="train_examples is 1442, not 1400"):
         train(NET, fewer, QUICK, out, resume=True)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_resnet.common.errors import InputError
-from keras_resnet.training import fashion_mnist
+from keras_resnet.training import tfds_source
 from keras_resnet.training.data import load
 
 
@@ -81,7 +81,7 @@ def test_no_network(no_network, data_dir, monkeypatch, tmp_path):
         InputError, match=r"no network: www\.cs\.toronto\.edu.*--data-dir"
     ):
         load("cifar10", data_dir=data_dir)
-    monkeypatch.setattr(fashion_mnist, "FOLDER", tmp_path)
+    monkeypatch.setattr(tfds_source, "FASHION_MNIST_FOLDER", tmp_path)
     with pytest.raises(InputError, match="Debian's package dataset-fashion-mnist"):
         load("fashion_mnist", data_dir=data_dir)
 
@@ -92,7 +92,7 @@ def test_no_network(no_network, data_dir, monkeypatch, tmp_path):
 def test_gzip_header_as_published():
     content = b"images" * 100
     stripped = gzip.compress(content, mtime=0)
-    restored = fashion_mnist.restore_header(stripped, "train.gz", 1504176606)
+    restored = tfds_source.restore_header(stripped, "train.gz", 1504176606)
     assert gzip.decompress(restored) == content
     assert restored[:4] == b"\x1f\x8b\x08\x08"
     assert struct.unpack("<I", restored[4:8]) == (1504176606,)
@@ -104,18 +104,19 @@ def test_gzip_header_as_published():
 @pytest.mark.parametrize("content", [b"", b"\x1f\x8b\x08\x08 has a name", b"text"])
 def test_gzip_header_of_another_kind(content):
     with pytest.raises(InputError, match=r"train\.gz of the package"):
-        fashion_mnist.restore_header(content, "train.gz", 0)
+        tfds_source.restore_header(content, "train.gz", 0)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    not fashion_mnist.installed(), reason="dataset-fashion-mnist is not installed"
+    not tfds_source.fashion_mnist_installed(),
+    reason="dataset-fashion-mnist is not installed",
 )
 def test_fashion_mnist_without_network(no_network, data_dir):
     """TFDS's own builder checks the files' SHA-256."""
     data = load("fashion_mnist", data_dir=data_dir)
     assert (data.train_examples, data.validation_examples) == (60000, 10000)
-    assert (data.image_size, data.channels) == ((28, 28), 1)
+    assert data.input_shape == (28, 28, 1)
     assert data.labels[0] == "T-shirt/top"
     # As published for the training images.
     np.testing.assert_allclose(data.preprocessing.mean, [0.2860], atol=1e-4)

@@ -14,8 +14,9 @@ from tensorflow.python.framework.config import disable_op_determinism
 
 from keras_resnet.common.errors import InputError
 from keras_resnet.saving import load_model, read_card, read_member
-from keras_resnet.training.data import Data, load
+from keras_resnet.training.data import load
 from keras_resnet.training.fit import train
+from keras_resnet.training.pipeline import Data
 from keras_resnet.training.recipes import Recipe, get_recipe
 
 QUICK = replace(get_recipe("digits", 128), epochs=2, label_smoothing=0.1)

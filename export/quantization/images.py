@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from export.model.signature import Signature
     from keras_resnet.images.preprocessing import Preprocessing
-    from keras_resnet.training.data import Data
+    from keras_resnet.training.pipeline import Data
 
 PIXELS = 4 * 224 * 224  # that go through a network at once: its maps stay small
 MAX_BATCH = 256  # images at once
@@ -164,7 +164,7 @@ def _training_images(
         )
     import tensorflow as tf
 
-    source = data.source.shuffled(tf.constant(SEED, tf.int64)).take(count)
+    source = data.shuffled(tf.constant(SEED, tf.int64)).take(count)
     labelled = _images(data, source, count, signature)
     if not any(np.ptp(images, axis=(1, 2)).any() for images, _ in labelled):
         raise InputError(
@@ -192,7 +192,7 @@ def _validation_images(
         )
     count = data.validation_examples
     count = min(config.validation_images or count, count)
-    return _images(data, data.source.validation.take(count), count, signature)
+    return _images(data, data.held_out.take(count), count, signature)
 
 
 def _images(data: "Data", source, count: int, signature: "Signature") -> Images:
@@ -213,9 +213,9 @@ def _recorded(config: QuantizationConfig, signature: "Signature") -> str | None:
         return None
     import tensorflow_datasets as tfds
 
-    from keras_resnet.training import fashion_mnist
+    from keras_resnet.training.tfds_source import fashion_mnist_installed
 
-    if name == "digits" or (name == "fashion_mnist" and fashion_mnist.installed()):
+    if name == "digits" or (name == "fashion_mnist" and fashion_mnist_installed()):
         return name
     try:
         return (
@@ -230,7 +230,7 @@ def _prepared(data: "Data", source, signature: "Signature") -> "tf.data.Dataset"
     import tensorflow as tf
 
     from keras_resnet.images.resample import resize_and_crop
-    from keras_resnet.training.augment import decode
+    from keras_resnet.training.pipeline import decode
 
     channels, record = signature.shape[-1], _record(data, signature)
 
@@ -254,8 +254,8 @@ def _prepared(data: "Data", source, signature: "Signature") -> "tf.data.Dataset"
     batch = max(1, min(MAX_BATCH, PIXELS // (height * width)))
     source = source.map(pixels, tf.data.AUTOTUNE)
     if signature.preprocess == "full":
-        return source.batch(batch if data.source.size else 1)
-    if data.source.size != record.size or record.crop != 1:
+        return source.batch(batch if data.common_size else 1)
+    if data.common_size != record.size or record.crop != 1:
         source = source.map(resize, tf.data.AUTOTUNE)
     return source.batch(batch).map(normalize).prefetch(tf.data.AUTOTUNE)
 
@@ -263,18 +263,20 @@ def _prepared(data: "Data", source, signature: "Signature") -> "tf.data.Dataset"
 def _record(data: "Data", signature: "Signature") -> "Preprocessing":
     """How images become the input: as the card says, or as training would do it."""
     sides = signature.shape[1:3]
-    if data.channels != signature.shape[-1]:
+    *data_sides, channels = data.input_shape
+    if channels != signature.shape[-1]:
         raise InputError(
-            f"data={data.name!r} has images of {data.channels} channels, the model "
-            f"takes {signature.shape[-1]}."
+            f"data={data.name!r} has images of {channels} channels, the model takes "
+            f"{signature.shape[-1]}."
         )
     if signature.preprocessing:
         return signature.preprocessing
-    size = tuple(a or b for a, b in zip(sides, data.image_size, strict=True))
-    if data.source.size not in (None, size):
+    size = tuple(a or b for a, b in zip(sides, data_sides, strict=True))
+    common_size = data.common_size
+    if common_size and common_size != size:
         raise InputError(
-            f"data={data.name!r} has images of {data.source.size[0]}x"
-            f"{data.source.size[1]}, the model takes {size[0]}x{size[1]}, and no card "
+            f"data={data.name!r} has images of {common_size[0]}x{common_size[1]}, "
+            f"the model takes {size[0]}x{size[1]}, and no card "
             "says how they are resized."
         )
     return replace(data.preprocessing, size=size)

@@ -3,12 +3,11 @@
 A seed is an integer tensor of shape (2,), as `tf.random.stateless_uniform` takes it.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import tensorflow as tf
 
-from keras_resnet.common.errors import InputError, closest
+from keras_resnet.common.numbers import check_choice
 from keras_resnet.training.recipes import AUGMENTATIONS
 
 
@@ -38,12 +37,7 @@ class Augmentation:
     flip: bool = True
 
     def __post_init__(self):
-        if self.name not in AUGMENTATIONS:
-            raise InputError(
-                f"augmentation={self.name!r}: accepted are "
-                f"{', '.join(map(repr, AUGMENTATIONS))}."
-                f"{closest(self.name, AUGMENTATIONS)}"
-            )
+        check_choice("augmentation", self.name, AUGMENTATIONS)
 
     def vary_batch(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Border, crop and flip of a batch (n, height, width, channels)."""
@@ -88,71 +82,3 @@ def flip_half(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Mirrors each image of a batch, left to right, with probability 1/2."""
     coins = tf.random.stateless_uniform((tf.shape(images)[0], 1, 1, 1), seed)
     return tf.where(coins < 0.5, tf.reverse(images, axis=[2]), images)
-
-
-def central_window(shape: tf.Tensor, crop: float) -> tf.Tensor:
-    """The central square of an image, `crop` times its shorter side wide.
-
-    Returns:
-        int32 (top, left, height, width), in pixels.
-    """
-    side = tf.cast(tf.reduce_min(shape[:2]), tf.float32) * crop
-    extent = tf.repeat(tf.cast(tf.round(side), tf.int32), 2)
-    return tf.concat([(shape[:2] - extent) // 2, extent], axis=0)
-
-
-def whole_window(shape: tf.Tensor) -> tf.Tensor:
-    """All of an image, as int32 (top, left, height, width)."""
-    return tf.concat([[0, 0], shape[:2]], axis=0)
-
-
-def cut(
-    image: tf.Tensor,
-    choose: Callable[[tf.Tensor], tf.Tensor],
-    size: tuple[int, int],
-    channels: int,
-    interpolation: str,
-) -> tf.Tensor:
-    """The part of one image that `choose` names, resized with anti-aliasing.
-
-    Args:
-        image: uint8 (height, width, channels), or the content of a JPEG or PNG
-            file as a string. Of a JPEG only the rows needed are decoded.
-        choose: from the image's shape (height, width, channels) to int32 (top,
-            left, height, width).
-        size: (height, width) of the result.
-        channels: of the result: 1 or 3. Transparency is dropped.
-        interpolation: as `tf.image.resize` names it.
-
-    Returns:
-        uint8, (*size, channels).
-    """
-
-    def of_jpeg():
-        window = choose(tf.io.extract_jpeg_shape(image))
-        return tf.io.decode_and_crop_jpeg(image, window, channels=channels)
-
-    def of_pixels(pixels):
-        top, left, height, width = tf.unstack(choose(tf.shape(pixels)))
-        return pixels[top : top + height, left : left + width]
-
-    if image.dtype == tf.string:
-        part = tf.cond(
-            tf.io.is_jpeg(image),
-            of_jpeg,
-            lambda: of_pixels(decode(image, channels)),
-        )
-    else:
-        part = of_pixels(image)
-    part = tf.image.resize(part, size, interpolation, antialias=True)
-    return tf.ensure_shape(
-        tf.saturate_cast(tf.round(part), tf.uint8), (*size, channels)
-    )
-
-
-def decode(content: tf.Tensor, channels: int) -> tf.Tensor:
-    """The content of an image file as uint8 (height, width, channels).
-
-    A truncated or damaged file is an error, never a half-grey image.
-    """
-    return tf.io.decode_image(content, channels=channels, expand_animations=False)

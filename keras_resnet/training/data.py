@@ -1,25 +1,26 @@
-"""Data for training: a spec such as `digits` or `folder:PATH` to tf.data pipelines.
+"""A data spec such as `digits` or `folder:PATH`, and the images in a user's folder."""
 
-The order of the images and every random variation are a pure function of (seed,
-epoch): a run that starts at epoch k sees what an uninterrupted one sees from there.
-"""
-
-from dataclasses import dataclass
+import hashlib
+import os
+import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
 from keras_resnet.common.errors import InputError
-from keras_resnet.images.preprocessing import Preprocessing
-from keras_resnet.training import augment
-from keras_resnet.training.augment import Augmentation as Augmentation
-from keras_resnet.training.source import Source
+from keras_resnet.common.progress import Progress
+from keras_resnet.images.files import SUFFIXES
+from keras_resnet.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from keras_resnet.training.pipeline import Data, decode, evaluation_preprocessing
 
-CROP = 0.875  # of the shorter side, at evaluation: 224 of 256 (He2015, section 3.4)
-IMAGE_SIZE = 224  # where images have no common size (He2015, section 3.4)
-# What a seed is folded with, so that no two uses draw the same numbers.
-_ORDER, _WINDOW, _BATCH = range(3)
+VALIDATION_SHARE = 0.2  # of each class, where the folder is not split already
+HELD_OUT = ("validation", "val", "test")  # sub-folders to validate with, beside `train`
+CHANNELS = 3
+
+Images = dict[str, list[Path]]  # class -> files
 
 
 def load(
@@ -28,7 +29,7 @@ def load(
     image_size: int | None = None,
     data_dir: Path | None = None,
     strict: bool = False,
-) -> "Data":
+) -> Data:
     """Labelled images to train on and to validate with.
 
     Args:
@@ -47,205 +48,168 @@ def load(
         raise InputError(f"image_size={image_size}: 1 or more is needed.")
     kind, _, path = spec.partition(":")
     if kind == "folder":
-        from keras_resnet.training import folder
-
         if not path:
             raise InputError(f"data={spec!r}: folder:PATH is needed.")
-        source = folder.read(Path(path), strict)
+        data = _read_folder(spec, strict)
     else:
         from keras_resnet.training import tfds_source
 
-        source = tfds_source.read(spec, data_dir)
-    size = (image_size, image_size) if image_size else source.size
-    preprocessing = Preprocessing(
-        size=size or (IMAGE_SIZE, IMAGE_SIZE),
-        crop=1.0 if source.size else CROP,
-        interpolation="bilinear",  # as torchvision's reference transforms
-        mean=source.mean,
-        std=source.std,
-    )
-    return Data(spec, source, preprocessing)
+        data = tfds_source.read(spec, data_dir)
+    if image_size is None:
+        return data
+    resized = replace(data.preprocessing, size=(image_size, image_size))
+    return replace(data, preprocessing=resized)
 
 
-@dataclass(frozen=True)
-class Data:
-    """Labelled images, and how they become a network's input.
+def _read_folder(spec: str, strict: bool) -> Data:
+    """The images in a folder, each in the sub-folder that its class is named by.
 
-    Attributes:
-        name: the spec they were loaded by.
-        source: the images as they come.
-        preprocessing: from an image to the network's input.
+    A sub-folder's own sub-folders belong to its class. Hidden files and folders, and
+    files whose suffix is no image's (in any case), are skipped. Grey images become
+    RGB; transparency and EXIF orientation are dropped.
+
+    Where the folder has `train` and one of `validation`, `val` and `test`, the classes
+    are looked for in these two. Otherwise a fifth of each class, one image at
+    least, is held out for validation: those whose path below the folder has the
+    smallest SHA-256. So the split stays when the program runs again, or the folder
+    moves.
+
+    Every file is decoded once beforehand. One that cannot be is named on standard error
+    and left out, or is an error with `strict`; so are TIFF files, which
+    `tf.io.decode_image` does not read.
     """
+    root = Path(spec.removeprefix("folder:"))
+    if not root.is_dir():
+        raise InputError(f"data={spec}: no such folder.")
+    held_out = next((root / name for name in HELD_OUT if (root / name).is_dir()), None)
+    if held_out and (root / "train").is_dir():
+        parts = (_find(root / "train"), _find(held_out))
+    else:
+        parts = (_find(root),)
+    broken = _broken(spec, [path for part in parts for path in _files(part)], strict)
+    parts = tuple(
+        {label: [p for p in paths if p not in broken] for label, paths in part.items()}
+        for part in parts
+    )
+    _check_classes(spec, parts[0])
+    train, validation = parts if len(parts) == 2 else _split(parts[0], root)
+    if not _files(validation):
+        raise InputError(f"data={spec}: no readable image to validate with.")
+    if foreign := sorted(set(validation) - set(train)):
+        raise InputError(
+            f"data={spec}: class {foreign[0]!r} of the validation images is none of "
+            f"the training classes {', '.join(train)}."
+        )
+    labels = tuple(train)
+    train_files = _listed(train, labels, root)
+    count = len(train_files)
 
-    name: str
-    source: Source
-    preprocessing: Preprocessing
+    def read_files(files: tf.data.Dataset) -> tf.data.Dataset:
+        return files.map(
+            lambda path, label: (tf.io.read_file(path), label), tf.data.AUTOTUNE
+        )
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Name of each class, in the order of the label numbers."""
-        return self.source.labels
+    return Data(
+        name=spec,
+        labels=labels,
+        common_size=None,
+        train_examples=count,
+        validation_examples=len(_files(validation)),
+        shuffled=lambda seed: read_files(
+            train_files.shuffle(count, seed=seed, reshuffle_each_iteration=False)
+        ),
+        held_out=read_files(_listed(validation, labels, root)),
+        preprocessing=evaluation_preprocessing(None, IMAGENET_MEAN, IMAGENET_STD),
+    )
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """(height, width) of the network's input, in pixels."""
-        return self.preprocessing.size
 
-    @property
-    def channels(self) -> int:
-        """Channels of the network's input: 1 or 3."""
-        return self.source.channels
+def _find(root: Path) -> Images:
+    """The image files below each sub-folder of `root`, both in order of name."""
+    return {
+        folder.name: [
+            path
+            for path in sorted(folder.rglob("*"))
+            if path.suffix.lower() in SUFFIXES
+            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+            and not path.is_dir()
+        ]
+        for folder in sorted(root.iterdir())
+        if folder.is_dir() and not folder.name.startswith(".")
+    }
 
-    @property
-    def train_examples(self) -> int:
-        """Number of images to train on."""
-        return self.source.train_examples
 
-    @property
-    def validation_examples(self) -> int:
-        """Number of images to validate with."""
-        return self.source.validation_examples
+def _files(images: Images) -> list[Path]:
+    return [path for paths in images.values() for path in paths]
 
-    def steps_per_epoch(self, batch_size: int) -> int:
-        """Whole batches in the training images.
 
-        Raises:
-            InputError: there is none.
-        """
-        if not 1 <= batch_size <= self.train_examples:
+def _broken(spec: str, paths: list[Path], strict: bool) -> set[Path]:
+    """Those of `paths` that cannot be decoded; each is named on standard error."""
+
+    def fault(path: Path) -> str | None:
+        try:
+            decode(tf.io.read_file(os.fsencode(path)), CHANNELS)
+        except tf.errors.OpError as error:
+            # TensorFlow's message without the names of its operations
+            text = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", error.message).strip()
+            return text.splitlines()[0].rstrip(".") if text else type(error).__name__
+
+    broken = set()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        faults = pool.map(fault, paths)
+        progress = Progress(faults, "checking images", len(paths), leave=False)
+        for path, reason in zip(paths, progress, strict=True):
+            if reason is None:
+                continue
+            shown = os.fsencode(path).decode(errors="replace")
+            line = f"{shown} cannot be decoded: {reason}"
+            if strict:
+                pool.shutdown(cancel_futures=True)
+                raise InputError(f"data={spec}: {line}.")
+            progress.write(line, file=sys.stderr)
+            broken.add(path)
+    if broken:
+        print(f"{len(broken)} of {len(paths)} images left out.", file=sys.stderr)
+    return broken
+
+
+def _check_classes(spec: str, images: Images) -> None:
+    """Raises an InputError unless there are two classes of two images or more."""
+    layout = (
+        f"data={spec}: a folder of JPEG, PNG, WebP, GIF or BMP files for each class"
+    )
+    if not _files(images):
+        raise InputError(f"{layout} is needed, and no readable image was found.")
+    if len(images) < 2:
+        raise InputError(f"{layout} is needed, and there is only {min(images)!r}.")
+    for label, paths in images.items():
+        if len(paths) < 2:
             raise InputError(
-                f"batch_size={batch_size}: 1 to {self.train_examples} are possible, "
-                f"the number of training images in {self.name!r}."
+                f"{layout} is needed, with 2 images or more: {label!r} has "
+                f"{len(paths)} that can be read."
             )
-        return self.train_examples // batch_size
-
-    def training(
-        self,
-        *,
-        batch_size: int,
-        seed: int,
-        first_epoch: int,
-        epochs: int,
-        augmentation: Augmentation,
-    ) -> tf.data.Dataset:
-        """The training batches of the epochs first_epoch ... epochs - 1, in a row.
-
-        Every epoch has `steps_per_epoch(batch_size)` batches and sees no image
-        twice; the remainder, another one each epoch, is left out.
-
-        Args:
-            batch_size: images a batch.
-            seed: of order and variations; with the epoch's number it determines them.
-            first_epoch: where to start, from 0.
-            epochs: where to end.
-            augmentation: how to vary the images.
-
-        Returns:
-            (images, labels): float32 (batch_size, height, width, channels),
-            normalised; and int64 (batch_size,).
-
-        Raises:
-            InputError: fewer training images than `batch_size`.
-        """
-        steps = self.steps_per_epoch(batch_size)
-
-        # TFDS's reader is no code that autograph can convert.
-        @tf.autograph.experimental.do_not_convert
-        def one_epoch(epoch):
-            # Dataset.shuffle mixes the global seed in; this fixes it, in this
-            # function's own graph alone (not 0: TensorFlow gives (0, 0) a meaning).
-            tf.compat.v1.set_random_seed(1)
-            order = tf.random.stateless_uniform(
-                (), _fold(seed, _ORDER, epoch), minval=None, maxval=None, dtype=tf.int64
-            )
-            return self.source.shuffled(order).take(steps * batch_size)
-
-        def one_example(position, example):
-            image, label = example
-            return self._cut(image, random_window(position)), label
-
-        def random_window(position):
-            if augmentation.name != "random-resized-crop":
-                return self._window
-            example_seed = _fold(seed, _WINDOW, position)
-            return lambda shape: augmentation.random_window(shape, example_seed)
-
-        def one_batch(step, batch):
-            images, labels = batch
-            images = augmentation.vary_batch(images, _fold(seed, _BATCH, step))
-            return self._normalize(images), labels
-
-        examples = tf.data.Dataset.range(first_epoch, epochs).flat_map(one_epoch)
-        if not self._ready or augmentation.name == "random-resized-crop":
-            position = first_epoch * steps * batch_size
-            examples = examples.enumerate(position).map(one_example, tf.data.AUTOTUNE)
-        batches = examples.batch(batch_size, drop_remainder=True)
-        batches = batches.enumerate(first_epoch * steps)
-        return (
-            batches.map(one_batch, tf.data.AUTOTUNE)
-            .apply(
-                tf.data.experimental.assert_cardinality((epochs - first_epoch) * steps)
-            )
-            .prefetch(tf.data.AUTOTUNE)
-        )
-
-    def validation(self, *, batch_size: int) -> tf.data.Dataset:
-        """All validation batches, always in the same order; the last may be smaller.
-
-        Returns:
-            (images, labels): float32 (n, height, width, channels), normalised; and
-            int64 (n,).
-        """
-        return (
-            self._evaluated()
-            .batch(batch_size)
-            .map(lambda images, labels: (self._normalize(images), labels))
-            .prefetch(tf.data.AUTOTUNE)
-        )
-
-    def sample(self, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """The first `n` validation images (or all, if fewer), not yet normalised.
-
-        Returns:
-            (images, labels): uint8 (n, height, width, channels), cropped and resized
-            as at evaluation; and int64 (n,).
-        """
-        images, labels = next(iter(self._evaluated().take(n).batch(n)))
-        return images.numpy(), labels.numpy()
-
-    @property
-    def _ready(self) -> bool:
-        """Whether the source's images are the network's input as they are."""
-        pixels = self.source.validation.element_spec[0].dtype == tf.uint8
-        return pixels and self.source.size == self.image_size
-
-    def _evaluated(self) -> tf.data.Dataset:
-        """The validation images, cropped and resized, and their labels."""
-        if self._ready:
-            return self.source.validation
-        return self.source.validation.map(
-            lambda image, label: (self._cut(image, self._window), label),
-            tf.data.AUTOTUNE,
-        )
-
-    def _window(self, shape: tf.Tensor) -> tf.Tensor:
-        """The part of an image that evaluation sees."""
-        if self.source.size:
-            return augment.whole_window(shape)
-        return augment.central_window(shape, self.preprocessing.crop)
-
-    def _cut(self, image, choose) -> tf.Tensor:
-        record = self.preprocessing
-        return augment.cut(
-            image, choose, record.size, self.channels, record.interpolation
-        )
-
-    def _normalize(self, images: tf.Tensor) -> tf.Tensor:
-        """`Preprocessing.normalize` in TensorFlow, whatever Keras's backend is."""
-        scale, shift = self.preprocessing.scale_and_shift()
-        return tf.cast(images, tf.float32) * scale + shift
 
 
-def _fold(seed: int, use: int, position: tf.Tensor) -> tf.Tensor:
-    """The seed of one use of randomness at one position of the run."""
-    return tf.random.fold_in(tf.constant([seed, use], tf.int64), position)
+def _split(images: Images, root: Path) -> tuple[Images, Images]:
+    """Takes a share of each class out for validation."""
+    train, validation = {}, {}
+    for label, paths in images.items():
+        ordered = sorted(paths, key=lambda path: _hash(path, root))
+        count = max(1, round(len(paths) * VALIDATION_SHARE))
+        validation[label], train[label] = ordered[:count], ordered[count:]
+    return train, validation
+
+
+def _hash(path: Path, root: Path) -> bytes:
+    return hashlib.sha256(os.fsencode(path.relative_to(root).as_posix())).digest()
+
+
+def _listed(images: Images, labels: tuple[str, ...], root: Path) -> tf.data.Dataset:
+    """A data set of (path, number of the class), in the order of the hashes."""
+    numbered = [
+        (path, labels.index(label)) for label, paths in images.items() for path in paths
+    ]
+    numbered.sort(key=lambda pair: _hash(pair[0], root))
+    paths, numbers = zip(*numbered, strict=True)
+    return tf.data.Dataset.from_tensor_slices(
+        (tf.constant([os.fsencode(p) for p in paths]), tf.constant(numbers, tf.int64))
+    )

@@ -16,13 +16,15 @@ from keras_resnet.common.fingerprint import fingerprint
 from keras_resnet.model import build
 from keras_resnet.saving import Card
 from keras_resnet.training import report, run_folder
+from keras_resnet.training.augment import Augmentation
 from keras_resnet.training.checkpoints import (
     Checkpoints,
     State,
     restore,
 )
-from keras_resnet.training.data import Augmentation, Data, load
+from keras_resnet.training.data import load
 from keras_resnet.training.optimizer import make_optimizer
+from keras_resnet.training.pipeline import Data
 from keras_resnet.training.progress import DivergedError, Progress
 from keras_resnet.training.recipes import Recipe
 from keras_resnet.training.xla import JIT_COMPILE, explain, step_is_compiled
@@ -149,7 +151,7 @@ def _describe(data: Data) -> dict:
     return {
         "train_examples": data.train_examples,
         "validation_examples": data.validation_examples,
-        "input_shape": [*data.image_size, data.channels],
+        "input_shape": data.input_shape,
         "labels": data.labels,
     }
 
@@ -158,8 +160,8 @@ def _compile(
     architecture: Architecture, data: Data, recipe: Recipe, xla: str, precision: str
 ) -> keras.Model:
     """The network with its first weights, its loss and its optimizer."""
-    if min(data.image_size) < architecture.total_stride:
-        height, width = data.image_size
+    height, width, _ = data.input_shape
+    if min(height, width) < architecture.total_stride:
         raise InputError(
             f"images of {data.name!r} are {height}x{width}, and {architecture.name} "
             f"needs {architecture.total_stride} pixels a side: set image_size, or "
@@ -170,7 +172,7 @@ def _compile(
     with _dtype_policy(precision):
         network = build(
             architecture,
-            input_shape=(*data.image_size, data.channels),
+            input_shape=data.input_shape,
             classes=len(data.labels),
             classifier_activation=None,
         )

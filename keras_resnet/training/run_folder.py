@@ -3,6 +3,7 @@
 import json
 import reprlib
 import shutil
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from keras_resnet.common.files import write_beside
 from keras_resnet.training.report import write_json
 
 if TYPE_CHECKING:
-    from keras_resnet.training.data import Data
+    from keras_resnet.training.pipeline import Data
 
 RECORD, SAMPLES, REPORT = "recipe.json", "validation.npz", "report.json"
 KEYS = (  # of the record
@@ -74,8 +75,8 @@ def read_record(out: Path) -> dict:
 
 def begin(out: Path, record: dict, data: "Data") -> None:
     """Makes the folder, with the record and some validation images in it."""
-    bytes_each = data.image_size[0] * data.image_size[1] * data.channels
-    images, labels = data.sample(max(SAMPLE_COUNT, SAMPLE_BYTES // bytes_each))
+    fitting = SAMPLE_BYTES // prod(data.input_shape)
+    images, labels = data.sample(max(SAMPLE_COUNT, fitting))
     with write_beside(out) as part:
         part.mkdir()
         write_json(part / RECORD, record)

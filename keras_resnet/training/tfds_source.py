@@ -1,10 +1,13 @@
-"""Data sets of TFDS, our embedded digits among them."""
+"""Data sets of TFDS, our embedded digits and an offline Fashion-MNIST among them."""
 
 import socket
+import struct
+import sys
 import tempfile
 import textwrap
 import urllib.request
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -13,11 +16,7 @@ import tensorflow_datasets as tfds
 
 from keras_resnet.common.errors import InputError, closest
 from keras_resnet.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from keras_resnet.training import (
-    digits,  # noqa: F401  registers the builder
-    fashion_mnist,
-)
-from keras_resnet.training.source import Source
+from keras_resnet.training.pipeline import Data, evaluation_preprocessing
 
 # Up to this size a data set is held decoded in memory; a whole shuffle holds a second
 # copy. CIFAR takes 180 MB, SVHN 305 MB.
@@ -26,9 +25,23 @@ IN_MEMORY_BYTES = 2**29
 # this many examples (0.5 GB of ImageNet's JPEGs), what comes out of them.
 SHUFFLE_WINDOW = 4096
 VALIDATION_SPLITS = ("validation", "test")  # the first one that a data set has
+DIGITS_TEST_EVERY = 5  # within each class: a fifth, spread over all writers
+FASHION_MNIST_PACKAGE = "dataset-fashion-mnist"  # of Debian
+FASHION_MNIST_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # where it installs
+# In the published gzip headers: file name -> seconds since 1970.
+FASHION_MNIST_TIMES = {
+    "train-images-idx3-ubyte.gz": 1504176606,
+    "train-labels-idx1-ubyte.gz": 1504176606,
+    "t10k-images-idx3-ubyte.gz": 1504176627,
+    "t10k-labels-idx1-ubyte.gz": 1504176627,
+}
+_GZIP_HEADER = 10  # bytes of one without a name (RFC 1952, section 2.3)
+
+# TFDS's decorators hide from type checkers what a builder's methods take.
+Builder = Any  # tfds.core.DatasetBuilder
 
 
-def read(spec: str, data_dir: Path | None = None) -> Source:
+def read(spec: str, data_dir: Path | None = None) -> Data:
     """A data set by its TFDS name, downloaded and prepared where it is not yet.
 
     Args:
@@ -43,7 +56,7 @@ def read(spec: str, data_dir: Path | None = None) -> Source:
     """
     builder = _find(spec, data_dir)
     # Before a long download, where the data set's code knows its features.
-    image, labels = _features(spec, builder)
+    shape, labels = _features(spec, builder)
     _prepare(spec, builder)
     splits = builder.info.splits
     held_out = next((name for name in VALIDATION_SPLITS if name in splits), None)
@@ -53,14 +66,29 @@ def read(spec: str, data_dir: Path | None = None) -> Source:
             f"{', '.join(map(repr, VALIDATION_SPLITS))} are needed."
         )
     train, validation = (splits[s].num_examples for s in ("train", held_out))
-    fixed = None not in image.shape
-    if fixed and (train + validation) * np.prod(image.shape) <= IN_MEMORY_BYTES:
-        return _in_memory(spec, builder, held_out, labels)
-    return _streamed(builder, held_out, labels, image.shape[:2] if fixed else None)
+    common_size = None if None in shape else shape[:2]
+    if common_size and (train + validation) * np.prod(shape) <= IN_MEMORY_BYTES:
+        shuffled, held_out_set, mean, std = _in_memory(spec, builder, held_out)
+    else:
+        shuffled, held_out_set = _streamed(builder, held_out)
+        mean, std = IMAGENET_MEAN, IMAGENET_STD
+    return Data(
+        name=spec,
+        labels=labels,
+        common_size=common_size,
+        train_examples=train,
+        validation_examples=validation,
+        shuffled=shuffled,
+        held_out=held_out_set,
+        preprocessing=evaluation_preprocessing(common_size, mean, std),
+    )
 
 
-def _streamed(builder, held_out, labels, size) -> Source:
-    """A large data set, or one of images of many sizes: left encoded on the disk."""
+def _streamed(builder: Builder, held_out: str):
+    """`Data.shuffled` and `Data.held_out` of many images, or of images of many sizes.
+
+    They stay encoded, on the disk.
+    """
 
     def read_split(split, **reading):
         return builder.as_dataset(
@@ -79,21 +107,14 @@ def _streamed(builder, held_out, labels, size) -> Source:
             SHUFFLE_WINDOW, seed=seed, reshuffle_each_iteration=False
         )
 
-    return Source(
-        labels=labels,
-        size=size,
-        channels=3,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        train_examples=builder.info.splits["train"].num_examples,
-        validation_examples=builder.info.splits[held_out].num_examples,
-        shuffled=shuffled,
-        validation=read_split(held_out),
-    )
+    return shuffled, read_split(held_out)
 
 
-def _in_memory(spec, builder, held_out, labels) -> Source:
-    """A small data set, decoded; its mean and deviation are taken over `train`."""
+def _in_memory(spec: str, builder: Builder, held_out: str):
+    """`Data.shuffled` and `Data.held_out` of decoded images; their mean and deviation.
+
+    The mean and the deviation are those of the training images.
+    """
     try:
         train, validation = (
             builder.as_dataset(split=split, batch_size=-1, as_supervised=True)
@@ -104,23 +125,13 @@ def _in_memory(spec, builder, held_out, labels) -> Source:
             f"data={spec!r}: the files in {builder.data_dir} cannot be read "
             f"({_reason(error)}); remove that folder to prepare them anew."
         ) from error
-    images = train[0]
-    mean, std = channel_statistics(images.numpy())
-    ordered = tf.data.Dataset.from_tensor_slices(train)
-    count = len(images)
-    return Source(
-        labels=labels,
-        size=tuple(images.shape[1:3]),
-        channels=images.shape[-1],
-        mean=mean,
-        std=std,
-        train_examples=count,
-        validation_examples=len(validation[0]),
-        shuffled=lambda seed: ordered.shuffle(
-            count, seed=seed, reshuffle_each_iteration=False
-        ),
-        validation=tf.data.Dataset.from_tensor_slices(validation),
-    )
+    ordered, count = tf.data.Dataset.from_tensor_slices(train), len(train[0])
+
+    def shuffled(seed):
+        return ordered.shuffle(count, seed=seed, reshuffle_each_iteration=False)
+
+    mean, std = channel_statistics(train[0].numpy())
+    return shuffled, tf.data.Dataset.from_tensor_slices(validation), mean, std
 
 
 def channel_statistics(
@@ -142,7 +153,7 @@ def channel_statistics(
     return tuple(means), tuple(deviations)
 
 
-def _find(spec: str, data_dir: Path | None) -> tfds.core.DatasetBuilder:
+def _find(spec: str, data_dir: Path | None) -> Builder:
     """The builder that `spec` names."""
     try:
         return tfds.builder(spec, data_dir=data_dir)
@@ -156,8 +167,8 @@ def _find(spec: str, data_dir: Path | None) -> tfds.core.DatasetBuilder:
         raise InputError(f"data={spec!r}: {_reason(error)}") from error
 
 
-def _features(spec: str, builder: tfds.core.DatasetBuilder):
-    """The image feature, and the names of the classes."""
+def _features(spec: str, builder: Builder) -> tuple[Any, tuple[str, ...]]:
+    """(height, width, channels) of the images, None for any; the classes' names."""
     keys, features = builder.info.supervised_keys, dict(builder.info.features.items())
     if not isinstance(keys, tuple) or len(keys) != 2:
         raise InputError(f"data={spec!r} has no pair of an image and a class.")
@@ -169,10 +180,10 @@ def _features(spec: str, builder: tfds.core.DatasetBuilder):
         )
     if not isinstance(label, tfds.features.ClassLabel):
         raise InputError(f"data={spec!r}: {keys[1]!r} is {label!r}; a class is needed.")
-    return image, tuple(label.names)
+    return image.shape, tuple(label.names)
 
 
-def _prepare(spec: str, builder: tfds.core.DatasetBuilder) -> None:
+def _prepare(spec: str, builder: Builder) -> None:
     """Downloads and writes the data set; it appears in its folder whole or not."""
     if builder.is_prepared():
         return
@@ -182,12 +193,18 @@ def _prepare(spec: str, builder: tfds.core.DatasetBuilder) -> None:
         if builder.name == "digits":
             advice = "name a folder that can be written to with --data-dir"
         elif builder.name == "fashion_mnist":
-            advice = f"install Debian's package {fashion_mnist.PACKAGE}, or {advice}"
-            if fashion_mnist.installed():
-                fashion_mnist.restore(Path(scratch))
+            advice = f"install Debian's package {FASHION_MNIST_PACKAGE}, or {advice}"
+            if fashion_mnist_installed():
+                for name, seconds in FASHION_MNIST_TIMES.items():
+                    content = (FASHION_MNIST_FOLDER / name).read_bytes()
+                    content = restore_header(content, name, seconds)
+                    Path(scratch, name).write_bytes(content)
                 config = tfds.download.DownloadConfig(
                     manual_dir=scratch, extract_dir=scratch
                 )
+        if not sys.stderr.isatty():  # a bar of TFDS would fill a log
+            tfds.disable_progress_bar()
+            print(f"preparing {spec} in {builder.data_dir}", file=sys.stderr)
         try:
             if config is None and not builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
                 _check_network(builder)
@@ -201,7 +218,7 @@ def _prepare(spec: str, builder: tfds.core.DatasetBuilder) -> None:
             ) from error
 
 
-def _check_network(builder: tfds.core.DatasetBuilder) -> None:
+def _check_network(builder: Builder) -> None:
     """Raises a ConnectionError where none of the data set's hosts has an address.
 
     TFDS would find out too, after three minutes of further attempts. A proxy may know
@@ -218,10 +235,83 @@ def _check_network(builder: tfds.core.DatasetBuilder) -> None:
             return
         except OSError as error:
             failure = error
-    raise ConnectionError(f"no network: {', '.join(hosts)}: {failure}")
+    raise ConnectionError(f"no network: {', '.join(map(str, hosts))}: {failure}")
 
 
 def _reason(error: Exception) -> str:
     """An exception's message, on one line of bounded length."""
     text = str(error).strip().rstrip(".") or type(error).__name__
     return textwrap.shorten(text, 300, placeholder=" ...")
+
+
+class Digits(tfds.core.GeneratorBasedBuilder):
+    """1,797 handwritten digits of 8x8 pixels, in ten classes.
+
+    The images come with scikit-learn (`sklearn.datasets.load_digits`), which has
+    them from the test set of UCI's "Optical Recognition of Handwritten Digits". Their
+    grey values 0..16 are spread over 0..255. Of each class, the 5th, 10th, 15th ...
+    image in scikit-learn's order makes up the split "test", the others "train".
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=type(self).__doc__,
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(8, 8, 1)),
+                    "label": tfds.features.ClassLabel(names=list("0123456789")),
+                }
+            ),
+            supervised_keys=("image", "label"),
+            homepage="https://archive.ics.uci.edu/dataset/80",
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
+        return {
+            "train": self._generate_examples(test=False),
+            "test": self._generate_examples(test=True),
+        }
+
+    def _generate_examples(self, test: bool):
+        from sklearn.datasets import load_digits
+
+        digits: Any = load_digits()
+        images = np.rint(digits.images * 255 / 16).astype("uint8")[..., None]
+        for label in range(10):
+            for place, index in enumerate(np.flatnonzero(digits.target == label), 1):
+                if (place % DIGITS_TEST_EVERY == 0) == test:
+                    yield int(index), {"image": images[index], "label": label}
+
+
+def fashion_mnist_installed() -> bool:
+    """Whether the files of Debian's package are on this machine."""
+    return all((FASHION_MNIST_FOLDER / name).is_file() for name in FASHION_MNIST_TIMES)
+
+
+def restore_header(content: bytes, name: str, seconds: int) -> bytes:
+    """A gzip file's content with the original file's time and name in its header.
+
+    Debian's package holds the four published files of Fashion-MNIST without these two,
+    so that TFDS's checksums refuse them. With the header put back they are the
+    published files, byte for byte.
+
+    Args:
+        content: of a gzip file whose header has no optional field.
+        name: of the gzip file; the header takes it without ".gz".
+        seconds: the original file's time, in seconds since 1970.
+
+    Raises:
+        InputError: `content` does not begin with such a header.
+    """
+    if content[:4] != b"\x1f\x8b\x08\x00" or len(content) < _GZIP_HEADER:
+        raise InputError(
+            f"{name} of the package {FASHION_MNIST_PACKAGE}: a gzip file without a "
+            "name in its header is needed, and this begins with "
+            f"{content[:4].hex(' ')!r}."
+        )
+    # Method 8 (deflate), flag 8 (a name follows), system 3 (Unix).
+    header = struct.pack("<2sBBIBB", b"\x1f\x8b", 8, 8, seconds, 0, 3)
+    return header + name.removesuffix(".gz").encode() + b"\0" + content[_GZIP_HEADER:]
