@@ -60,7 +60,19 @@ def test_the_version_of_a_data_set_does_not_change_the_recipe():
 
 
 @pytest.mark.parametrize(
-    "change", [{"schedule": "Step"}, {"augmentation": "noen"}, {"epochs": 1.5}]
+    "change",
+    [
+        {"schedule": "Step"},
+        {"augmentation": "noen"},
+        {"epochs": 1.5},
+        {"flip": "no"},
+        {"nesterov": [1]},
+        {"learning_rate": True},
+        {"drops": (0.5, 1.0)},
+        {"padding": -1},
+        {"drop_factor": 0.0},
+        {"image_size": 0},
+    ],
 )
 def test_a_recipe_made_in_python_is_checked_too(change):
     with pytest.raises(InputError, match=next(iter(change))):
@@ -70,15 +82,15 @@ def test_a_recipe_made_in_python_is_checked_too(change):
 @pytest.mark.parametrize(
     ("flags", "wanted"),
     [
-        ("--seed 5000000000", "2**32"),
-        ("--learning-rate inf", "finite"),
+        ("--seed 5000000000", "[0, 4294967295]"),
+        ("--learning-rate inf", "a number in (0, inf)"),
         ("--epoch 3", "Perhaps you meant: --epochs INT"),
         ("--epochs", "Missing value for argument '--epochs'"),
         ("--epochs three", "'three'"),
-        ("--epochs 0", "epochs=0: must be 1 or more"),
-        ("--batch-size 0", "batch_size=0: must be 1 or more"),
-        ("--momentum 1", "momentum=1.0: must be 0 or more and below 1"),
-        ("--learning-rate=-1", "learning_rate=-1.0: must be more than 0"),
+        ("--epochs 0", "epochs=0: a whole number from 1"),
+        ("--batch-size 0", "batch_size=0: a whole number from 1"),
+        ("--momentum 1", "momentum=1.0: a number in [0, 1)"),
+        ("--learning-rate=-1", "learning_rate=-1.0: a number in (0, inf)"),
         ("--drops 0.7 0.5", "rising shares"),
         ("--schedule linear", "'cosine', 'step'"),
         ("--nesterov maybe", "'True', 'False'"),

@@ -10,16 +10,17 @@ Goyal2017: "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour",
     arXiv:1706.02677.
 He2018: "Bag of Tricks for Image Classification with Convolutional Neural Networks",
     arXiv:1812.01187.
+fb.resnet.torch: github.com/facebookarchive/fb.resnet.torch, which Goyal2017 follows.
 """
 
 import re
 from dataclasses import asdict, dataclass, replace
-from math import inf
 from typing import Any, Literal, get_args
 
 from keras_resnet.architectures import get_architecture
 from keras_resnet.architectures.records import CifarStem
-from keras_resnet.common.errors import InputError, closest
+from keras_resnet.common.errors import InputError
+from keras_resnet.common.numbers import check_choice, check_number, check_whole
 
 Schedule = Literal["cosine", "step"]
 AugmentationName = Literal["none", "pad-crop-flip", "random-resized-crop"]
@@ -77,31 +78,25 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self):
-        for key in ("epochs", "batch_size"):
-            value = getattr(self, key)
-            whole = isinstance(value, int) and value >= 1
-            self._require(key, "1 or more, a whole number", whole)
-        for key, choices in (("schedule", SCHEDULES), ("augmentation", AUGMENTATIONS)):
-            accepted = f"one of {', '.join(choices)}"
-            self._require(key, accepted, getattr(self, key) in choices)
-        self._require(
-            "learning_rate", "more than 0, and finite", 0 < self.learning_rate < inf
-        )
-        for key in ("weight_decay", "padding"):
-            self._require(key, "0 or more, and finite", 0 <= getattr(self, key) < inf)
-        self._require("seed", "from 0 to 2**32 - 1", 0 <= self.seed < 2**32)
+        check_whole("epochs", self.epochs)
+        check_whole("batch_size", self.batch_size)
+        check_number("learning_rate", self.learning_rate, above=0)
+        check_number("weight_decay", self.weight_decay, minimum=0)
         for key in ("momentum", "warmup", "label_smoothing"):
-            self._require(key, "0 or more and below 1", 0 <= getattr(self, key) < 1)
-        self._require("drop_factor", "in (0, 1]", 0 < self.drop_factor <= 1)
-        rising = list(self.drops) == sorted(set(self.drops))
-        inside = all(0 < drop < 1 for drop in self.drops)
-        self._require("drops", "rising shares between 0 and 1", rising and inside)
+            check_number(key, getattr(self, key), minimum=0, below=1)
+        for key in ("nesterov", "decoupled", "decay_norms", "flip"):
+            check_choice(key, getattr(self, key), (True, False))
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_choice("augmentation", self.augmentation, AUGMENTATIONS)
+        for drop in self.drops:
+            check_number("drops", drop, above=0, below=1)
+        if list(self.drops) != sorted(set(self.drops)):
+            raise InputError(f"drops={self.drops}: rising shares are needed.")
+        check_number("drop_factor", self.drop_factor, above=0, maximum=1)
+        check_whole("padding", self.padding, minimum=0)
         if self.image_size is not None:
-            self._require("image_size", "1 or more", self.image_size >= 1)
-
-    def _require(self, key: str, wanted: str, fulfilled: bool) -> None:
-        if not fulfilled:
-            raise InputError(f"{key}={getattr(self, key)}: must be {wanted}.")
+            check_whole("image_size", self.image_size)
+        check_whole("seed", self.seed, minimum=0, maximum=2**32 - 1)
 
     def to_json(self) -> dict:
         """A dictionary that `Recipe.from_json` reads back."""
@@ -132,14 +127,16 @@ CIFAR: dict[str, tuple[Any, str]] = {
     "batch_size": (128, "He2015, section 4.2"),
     "learning_rate": (0.1, "He2015, section 4.2"),
     "momentum": (0.9, "He2015, section 4.2"),
-    "nesterov": (False, "none in He2015"),
+    "nesterov": (False, "Goyal2017, section 5.1, of He2015"),
     "weight_decay": (1e-4, "He2015, section 4.2"),
-    "decoupled": (False, "He2015, section 4.2"),
-    "decay_norms": (True, "He2015, section 4.2"),
+    "decoupled": (False, "fb.resnet.torch, train.lua"),
+    # The paper does not say. By fb.resnet.torch and by Goyal2017, section 5.1, its norms
+    # and biases did not decay.
+    "decay_norms": (True, "fb.resnet.torch, README"),
     "schedule": ("step", "He2015, section 4.2"),
-    # The paper warms up ResNet-110 alone, for about 400 of 64,000 steps; shallow nets
-    # lose nothing by it.
-    "warmup": (400 / 64_000, "He2015, section 4.2"),
+    # The paper warms up ResNet-110 alone, for about 400 of 64,000 steps and with a
+    # constant 0.01. Here each network is, and linearly.
+    "warmup": (400 / 64_000, "the length: He2015, section 4.2"),
     "drops": ((0.5, 0.75), "He2015, section 4.2"),
     "drop_factor": (0.1, "He2015, section 4.2"),
     "label_smoothing": (0.0, "none in He2015"),
@@ -149,15 +146,16 @@ CIFAR: dict[str, tuple[Any, str]] = {
 }
 IMAGENET: dict[str, tuple[Any, str]] = CIFAR | {
     "epochs": (90, "Goyal2017, section 5.1"),
-    "batch_size": (256, "Goyal2017, section 2.1"),
-    "learning_rate": (0.1, "Goyal2017, section 2.1"),
+    "batch_size": (256, "Goyal2017, section 5.1"),
+    "learning_rate": (0.1, "Goyal2017, section 5.1"),
     "momentum": (0.9, "Goyal2017, section 5.1"),
+    # The paper itself uses Nesterov momentum, and finds it equally effective.
     "nesterov": (False, "torchvision's references/classification/train.py"),
     "weight_decay": (1e-4, "Goyal2017, section 5.1"),
     "decoupled": (False, "Goyal2017, section 3"),
-    "decay_norms": (False, "Goyal2017, section 5.1"),
+    "decay_norms": (False, "Goyal2017, section 5.1; of biases, He2018, section 3.1"),
     "schedule": ("step", "Goyal2017, section 5.1"),
-    "warmup": (5 / 90, "Goyal2017, section 2.2"),
+    "warmup": (5 / 90, "Goyal2017, section 2.2; from zero: He2018, section 3.1"),
     "drops": ((30 / 90, 60 / 90, 80 / 90), "Goyal2017, section 5.1"),
     "drop_factor": (0.1, "Goyal2017, section 5.1"),
     "label_smoothing": (0.0, "none in Goyal2017"),
@@ -200,11 +198,7 @@ def get_recipe(name: str, batch_size: int | None = None) -> Recipe:
     Raises:
         InputError: no such recipe, or a batch size below 1.
     """
-    if name not in RECIPES:
-        known = ", ".join(RECIPES)
-        raise InputError(
-            f"recipe={name!r}: accepted are {known}.{closest(name, RECIPES)}"
-        )
+    check_choice("recipe", name, RECIPES)
     values: dict[str, Any] = {key: pair[0] for key, pair in RECIPES[name].items()}
     recipe = Recipe(**values)
     if batch_size is None:
