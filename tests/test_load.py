@@ -81,7 +81,7 @@ def test_one_image_a_batch_or_a_list(file, random_images):
     want = by_hand(file, random_images)
     np.testing.assert_allclose(predictor(random_images), want, atol=2e-2)
     np.testing.assert_allclose(predictor(random_images[0]), want[:1], atol=2e-2)
-    alone = [predictor(one) for one in random_images]
+    alone = [predictor(image) for image in random_images]
     np.testing.assert_allclose(
         predictor(random_images), np.concatenate(alone), atol=1e-6
     )
@@ -94,7 +94,7 @@ def test_one_image_a_batch_or_a_list(file, random_images):
 
 def test_many_images_go_in_several_calls(file, random_images):
     predictor = load(file, Settings(batch=4))
-    sizes = [len(one) for one in predictor.batches(random_images * 2)]
+    sizes = [len(batch) for batch in predictor.batches(random_images * 2)]
     assert sizes == [4, 4, 2]
     want = np.concatenate([predictor(random_images)] * 2)
     np.testing.assert_allclose(predictor(random_images * 2), want, atol=1e-6)
@@ -103,16 +103,16 @@ def test_many_images_go_in_several_calls(file, random_images):
 def test_reversed_channels(tmp_path, random_images):
     record = replace(RECORD, channel_order="bgr")
     path = write_model(tmp_path / "bgr.onnx", metadata=metadata(record))
-    found = load(path)(random_images)
-    np.testing.assert_allclose(found, by_hand(path, random_images, record), atol=2e-2)
-    assert not np.allclose(found, by_hand(path, random_images), atol=2e-2)
+    actual = load(path)(random_images)
+    np.testing.assert_allclose(actual, by_hand(path, random_images, record), atol=2e-2)
+    assert not np.allclose(actual, by_hand(path, random_images), atol=2e-2)
 
 
 def test_a_file_that_normalises(tmp_path, random_images):
     path = write_model(
         tmp_path / "u.onnx", metadata=metadata(preprocess="normalize"), dtype=UINT8
     )
-    ready = np.stack([resize_and_crop(one, RECORD) for one in random_images])
+    ready = np.stack([resize_and_crop(image, RECORD) for image in random_images])
     np.testing.assert_array_equal(load(path)(random_images), Session(path).run(ready))
 
 
@@ -124,19 +124,19 @@ def test_a_file_that_resizes(tmp_path, random_images):
         dtype=UINT8,
     )
     predictor = load(path)
-    given = [random_images[0], random_images[0], *random_images[1:]]
-    assert [len(one) for one in predictor.batches(given)] == [2, 1, 1, 1, 1]
-    want = [Session(path).run(one[None]) for one in given]
-    np.testing.assert_allclose(predictor(given), np.concatenate(want), rtol=1e-5)
+    images = [random_images[0], random_images[0], *random_images[1:]]
+    assert [len(batch) for batch in predictor.batches(images)] == [2, 1, 1, 1, 1]
+    want = [Session(path).run(image[None]) for image in images]
+    np.testing.assert_allclose(predictor(images), np.concatenate(want), rtol=1e-5)
 
 
 def test_a_fixed_batch_is_filled_up(tmp_path, random_images):
     path = write_model(tmp_path / "two.onnx", (2, 8, 8, 3), metadata=metadata())
     dynamic = write_model(tmp_path / "any.onnx", metadata=metadata())
     for count in (1, 2, 5):
-        found = load(path)(random_images[:count])
+        actual = load(path)(random_images[:count])
         np.testing.assert_allclose(
-            found, load(dynamic)(random_images[:count]), atol=1e-6
+            actual, load(dynamic)(random_images[:count]), atol=1e-6
         )
 
 
@@ -153,14 +153,14 @@ def test_channels_first(tmp_path, random_images):
     onnx.save(model, path)
     first, last = load(path), load(nhwc)
     np.testing.assert_allclose(first(random_images), last(random_images), atol=1e-6)
-    (turned,), (plain,) = first.batches(random_images), last.batches(random_images)
-    np.testing.assert_array_equal(turned, plain.transpose(0, 3, 1, 2))
+    (transposed,), (plain,) = first.batches(random_images), last.batches(random_images)
+    np.testing.assert_array_equal(transposed, plain.transpose(0, 3, 1, 2))
 
 
 def test_several_outputs(tmp_path, random_images):
     path = write_model(tmp_path / "two.onnx", outputs=2, metadata=metadata())
-    found = load(path, Settings(batch=2))(random_images)
-    assert {name: one.shape for name, one in found.items()} == {
+    outputs = load(path, Settings(batch=2))(random_images)
+    assert {name: values.shape for name, values in outputs.items()} == {
         "logits": (5, 4),
         "probabilities": (5, 4),
     }
@@ -170,13 +170,13 @@ def test_several_outputs(tmp_path, random_images):
 
 def test_top(file, random_images):
     predictor = load(file)
-    found = predictor.top(random_images, 2)
-    assert len(found) == 5
+    ranked = predictor.top(random_images, 2)
+    assert len(ranked) == 5
     with pytest.raises(InputError, match="k=0"):
         predictor.top(random_images, 0)
     logits = predictor(random_images)
     shares = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-    for pairs, row in zip(found, shares, strict=True):
+    for pairs, row in zip(ranked, shares, strict=True):
         assert [name for name, _ in pairs] == [
             predictor.labels[i] for i in np.argsort(-row)[:2]
         ]
@@ -229,7 +229,7 @@ def test_a_file_that_records_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("images", "said"),
+    ("images", "complaint"),
     [
         ([], "one image or more"),
         (np.zeros((8, 8, 3), np.float32), "uint8 images"),
@@ -240,8 +240,8 @@ def test_a_file_that_records_nothing(tmp_path):
         ([np.zeros((8, 8, 3), np.uint8), None], "uint8 images"),
     ],
 )
-def test_images_that_cannot_be_used(file, images, said):
-    with pytest.raises(InputError, match=said) as caught:
+def test_images_that_cannot_be_used(file, images, complaint):
+    with pytest.raises(InputError, match=complaint) as caught:
         load(file)(images)
     assert "\n" not in str(caught.value)
 
@@ -297,14 +297,14 @@ def test_a_size_that_no_memory_holds(tmp_path, random_images, size):
 )
 def test_eight_threads_get_equal_answers(file, random_images, settings):
     predictor = load(file, settings)
-    want = [predictor(one) for one in random_images]
+    want = [predictor(image) for image in random_images]
 
     def call(number):
         return number, predictor(random_images[number % len(random_images)])
 
     with ThreadPoolExecutor(8) as pool:
-        for number, found in pool.map(call, range(200)):
-            np.testing.assert_array_equal(found, want[number % len(random_images)])
+        for number, actual in pool.map(call, range(200)):
+            np.testing.assert_array_equal(actual, want[number % len(random_images)])
 
 
 BLOCKED = """
@@ -341,7 +341,7 @@ def test_settings_beside_the_file_are_taken(file, random_images, caplog):
     assert tuned_path(file).name == "small.tuned.json"
     assert read_settings(tuned_path(file), file) == TUNED
     predictor = load(file)
-    assert [len(one) for one in predictor.batches(random_images)] == [2, 2, 1]
+    assert [len(batch) for batch in predictor.batches(random_images)] == [2, 2, 1]
     options = predictor.session._session.get_session_options()
     assert options.intra_op_num_threads == 1
     entry = options.get_session_config_entry("session.intra_op.allow_spinning")
@@ -350,7 +350,7 @@ def test_settings_beside_the_file_are_taken(file, random_images, caplog):
 
 
 @pytest.mark.parametrize(
-    ("where", "name", "value", "said"),
+    ("where", "name", "value", "complaint"),
     [
         ("conditions", "file", "0" * 64, "was made for file 0"),
         ("conditions", "cpu", "i486", "was made for cpu i486"),
@@ -372,18 +372,18 @@ def test_settings_beside_the_file_are_taken(file, random_images, caplog):
     ],
 )
 def test_settings_that_do_not_fit(
-    file, random_images, caplog, where, name, value, said
+    file, random_images, caplog, where, name, value, complaint
 ):
     tuned = tuned_path(file)
     write_settings(TUNED, file, tuned, {})
     record = json.loads(tuned.read_text())
     record[where][name] = value
     tuned.write_text(json.dumps(record))
-    with pytest.raises(InputError, match=said):  # named: an error
+    with pytest.raises(InputError, match=complaint):  # named: an error
         load(file, tuned)
-    predictor = load(file)  # beside the file: passed over, and said
-    assert said in caplog.text
-    assert [len(one) for one in predictor.batches(random_images)] == [5]
+    predictor = load(file)  # beside the file: a warning
+    assert complaint in caplog.text
+    assert [len(batch) for batch in predictor.batches(random_images)] == [5]
 
 
 @pytest.mark.parametrize(

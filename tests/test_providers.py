@@ -80,17 +80,17 @@ def test_the_installed_provider_knows_the_options(provider, file):
     if not library.exists():
         pytest.skip("not the GPU build of onnxruntime")
     content = library.read_bytes()
-    own = cuda_options()
+    options = cuda_options()
     if provider == "tensorrt":
-        own = tensorrt_options(file, "images", (1, 8, 8, 3))
-    names = {*own, *KNOWN[provider]}
-    assert [one for one in names if one.encode() + b"\0" not in content] == []
+        options = tensorrt_options(file, "images", (1, 8, 8, 3))
+    names = {*options, *KNOWN[provider]}
+    assert [name for name in names if name.encode() + b"\0" not in content] == []
 
 
 def test_the_installed_onnxruntime_knows_the_options_of_sessions():
     (library,) = CAPI.glob("onnxruntime_pybind11_state*")
     content = library.read_bytes()
-    assert [one for one in KNOWN["cpu"] if one.encode() not in content] == []
+    assert [name for name in KNOWN["cpu"] if name.encode() not in content] == []
 
 
 @openvino
@@ -114,15 +114,15 @@ def test_openvino_knows_its_options(file, tmp_path):
 
 
 def test_options_go_to_their_provider():
-    given = {"prefer_nhwc": "1", "session.set_denormal_as_zero": "1"}
-    assert sorted_options(given, ["cuda", "cpu"]) == {
+    options = {"prefer_nhwc": "1", "session.set_denormal_as_zero": "1"}
+    assert sorted_options(options, ["cuda", "cpu"]) == {
         "cuda": {"prefer_nhwc": "1"},
         "cpu": {"session.set_denormal_as_zero": "1"},
     }
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "complaint"),
     [
         ({"prefer_nchw": "1"}, "cuda have no option 'prefer_nchw'. Did you mean"),
         ({"NUM_STREAMS": "1"}, "cuda have no option 'NUM_STREAMS'"),
@@ -132,8 +132,8 @@ def test_options_go_to_their_provider():
         ({"trt_extra_plugin_lib_paths": "x"}, "have no option"),  # loads code
     ],
 )
-def test_options_that_cannot_be_used(options, said):
-    with pytest.raises(InputError, match=said):
+def test_options_that_cannot_be_used(options, complaint):
+    with pytest.raises(InputError, match=complaint):
         sorted_options(options, ["cuda"])
 
 
@@ -148,13 +148,15 @@ def test_options_that_name_places_are_known_as_such():
 @openvino
 def test_the_plugin_is_registered_once_by_many_threads():
     openvino_device.cache_clear()
-    found, threads = [], []
+    devices, threads = [], []
     for _ in range(4):
-        threads.append(threading.Thread(target=lambda: found.append(openvino_device())))
+        threads.append(
+            threading.Thread(target=lambda: devices.append(openvino_device()))
+        )
         threads[-1].start()
-    for one in threads:
-        one.join()
-    assert [one.ep_name for one in found] == [OPENVINO] * 4
+    for thread in threads:
+        thread.join()
+    assert [device.ep_name for device in devices] == [OPENVINO] * 4
 
 
 def test_without_the_plugin(monkeypatch, file):

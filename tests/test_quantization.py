@@ -99,7 +99,9 @@ def operators(proto):
 
 
 def constants(proto):
-    return {one.name: numpy_helper.to_array(one) for one in proto.graph.initializer}
+    return {
+        tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer
+    }
 
 
 def optimized(proto, folder):
@@ -140,13 +142,13 @@ def test_accuracy_holds_and_is_written_down(precision, exact, signature, plan):
     reduced = quantize(exact, signature, plan(precision=precision))
     proto = ir.to_proto(reduced.model)
     onnx.checker.check_model(proto, full_check=True)
-    found = reduced.accuracy
-    assert found["data"] == "digits" and found["images"] == 355
-    assert found["float32"]["top1"] > 0.9
-    lost = 100 * (found["float32"]["top1"] - found["exported"]["top1"])
-    assert found["drop_points"] == pytest.approx(lost, abs=1e-5)
-    assert found["drop_points"] <= found["max_drop"] == 0.5
-    assert not found["chosen_on_these"]
+    accuracy = reduced.accuracy
+    assert accuracy["data"] == "digits" and accuracy["images"] == 355
+    assert accuracy["float32"]["top1"] > 0.9
+    lost = 100 * (accuracy["float32"]["top1"] - accuracy["exported"]["top1"])
+    assert accuracy["drop_points"] == pytest.approx(lost, abs=1e-5)
+    assert accuracy["drop_points"] <= accuracy["max_drop"] == 0.5
+    assert not accuracy["chosen_on_these"]
     assert proto.ByteSize() < ir.to_proto(exact).ByteSize() * 0.7
     record = json.loads(json.dumps(reduced.calibration))
     calibrated = precision in ("int8", "int8-tensorrt")
@@ -154,8 +156,8 @@ def test_accuracy_holds_and_is_written_down(precision, exact, signature, plan):
     assert record["images"] == (256 if calibrated else 0)
     assert record["method"] == ("percentile" if calibrated else None)
     ends = [*proto.graph.input, *proto.graph.output]
-    assert [one.name for one in ends] == ["images", "probabilities"]
-    assert {one.type.tensor_type.elem_type for one in ends} == {TensorProto.FLOAT}
+    assert [value.name for value in ends] == ["images", "probabilities"]
+    assert {value.type.tensor_type.elem_type for value in ends} == {TensorProto.FLOAT}
 
 
 @pytest.mark.parametrize("method", get_args(CalibrationMethod))
@@ -170,11 +172,11 @@ def test_every_method_calibrates(method, exact, signature, plan):
 @pytest.mark.parametrize("name", ["resnet50", "resnet50_v2", "seresnext50_32x4d"])
 def test_on_cpus_all_is_integer(name, tmp_path):
     """Nothing is left in float between the first and the last integer."""
-    found = optimized(lowered(name, "int8")[0], tmp_path)
-    integer = {kind for kind in found if kind.startswith(("QLinear", "Nhwc"))}
-    rest = set(found) - integer
+    counts = optimized(lowered(name, "int8")[0], tmp_path)
+    integer = {kind for kind in counts if kind.startswith(("QLinear", "Nhwc"))}
+    rest = set(counts) - integer
     assert rest <= {"QuantizeLinear", "QGemm", "Transpose", "Reshape", "Squeeze"}
-    assert found["QuantizeLinear"] == found["QGemm"] == 1
+    assert counts["QuantizeLinear"] == counts["QGemm"] == 1
 
 
 def test_weights_are_symmetric_by_channel_and_activations_bytes():
@@ -223,13 +225,15 @@ def test_float16_keeps_statistics_and_softmax_in_float32():
             assert kinds[node.output[0]] == TensorProto.FLOAT16
     halves = [a for a in constants(proto).values() if a.dtype == np.float16]
     assert sum(a.nbytes for a in halves) > 0.9 * proto.ByteSize()
-    expected, found = logits(exact, images), logits(proto, images)
-    assert np.abs(found - expected).max() < 0.01 * np.ptp(expected)
+    expected, actual = logits(exact, images), logits(proto, images)
+    assert np.abs(actual - expected).max() < 0.01 * np.ptp(expected)
 
 
 def test_float16_cuts_what_it_cannot_hold():
     proto, exact, _ = lowered("resnet18", "float16")
-    bias = next(one for one in exact.graph.initializer if one.name.endswith(".bias"))
+    bias = next(
+        tensor for tensor in exact.graph.initializer if tensor.name.endswith(".bias")
+    )
     values = numpy_helper.to_array(bias).copy()
     values[:3] = 1e6, -1e6, 1e-9
     bias.CopyFrom(numpy_helper.from_array(values, bias.name))
@@ -242,8 +246,8 @@ def test_int8_weights_are_widened_when_the_file_is_loaded(tmp_path):
     proto, exact, images = lowered("resnet50", "int8-weights")
     assert proto.ByteSize() < 0.4 * exact.ByteSize()
     assert not optimized(proto, tmp_path).keys() & {"Cast", "Mul", "DequantizeLinear"}
-    expected, found = logits(exact, images), logits(proto, images)
-    assert np.abs(found - expected).max() < 0.05 * np.ptp(expected)
+    expected, actual = logits(exact, images), logits(proto, images)
+    assert np.abs(actual - expected).max() < 0.05 * np.ptp(expected)
 
 
 @pytest.fixture(scope="module")
@@ -253,8 +257,8 @@ def fragile_net(model):
     net = keras.models.clone_model(model)
     net.set_weights(model.get_weights())
     attach(net, model.card)
-    norm = next(one for one in net.layers if one.name.endswith("layer1-0-bn1"))
-    after = next(one for one in net.layers if one.name.endswith("layer1-0-conv2"))
+    norm = next(layer for layer in net.layers if layer.name.endswith("layer1-0-bn1"))
+    after = next(layer for layer in net.layers if layer.name.endswith("layer1-0-conv2"))
     factor = np.ones(norm.gamma.shape[0], "float32")
     factor[0] = 3000
     norm.gamma.assign(norm.gamma * factor)
@@ -293,7 +297,7 @@ def complaint_of(words, capsys):
     """What a command prints on standard error when it refuses."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
-        run(lambda: main([str(one) for one in words]))
+        run(lambda: main([str(word) for word in words]))
     complaint = capsys.readouterr().err
     assert ended.value.code == 2
     assert complaint.startswith("error: ") and complaint.count("\n") == 1
@@ -349,9 +353,9 @@ def test_accuracy_is_not_measured_on_request(exact, signature, plan):
 def test_top_k_is_judged_by_its_classes(model, plan):
     signature = make_signature(model, output="top_k", top=3)
     exact = convert(signature, 17, "nhwc")
-    found = quantize(exact, signature, plan(precision="int8")).accuracy
-    assert found["float32"]["top1"] > 0.9
-    assert found["float32"]["top5"] is None
+    accuracy = quantize(exact, signature, plan(precision="int8")).accuracy
+    assert accuracy["float32"]["top1"] > 0.9
+    assert accuracy["float32"]["top5"] is None
 
 
 def test_nchw_and_a_fixed_batch(model, plan):
@@ -449,9 +453,9 @@ def test_images_that_do_not_fit_are_refused(model, exact, signature, photos, pla
     net = keras_resnet.build("resnet8", input_shape=(16, 16, 1), classes=10)
     with pytest.raises(InputError, match="8x8, the model takes 16x16"):
         quantize(exact, make_signature(net), plan(precision="int8", calibrate="digits"))
-    turned = replace(model.card, labels=model.card.labels[::-1])
+    reordered = replace(model.card, labels=model.card.labels[::-1])
     with pytest.raises(InputError, match="classes in another order"):
-        quantize(exact, make_signature(model, card=turned), plan(precision="int8"))
+        quantize(exact, make_signature(model, card=reordered), plan(precision="int8"))
 
 
 def write_images(root, count, value=None):
@@ -494,8 +498,8 @@ def test_a_command_refuses_images_to_calibrate_with(tmp_path, capsys):
         (f"folder:{tmp_path / 'none'}", "no such folder"),
     ):
         words = [tmp_path / "net.keras", "--out", out / "net.onnx", "--calibrate", spec]
-        found = complaint_of([*words, "--precision", "int8"], capsys)
-        assert complaint in found
+        printed = complaint_of([*words, "--precision", "int8"], capsys)
+        assert complaint in printed
         assert not out.exists()
 
 
@@ -516,7 +520,7 @@ def network_of_ones_own(dtype="float32"):
 
 @pytest.mark.parametrize(
     ("precision", "dtype"),
-    [*((one, "float32") for one in LOWER), ("int8", "uint8")],
+    [*((precision, "float32") for precision in LOWER), ("int8", "uint8")],
 )
 def test_a_network_of_ones_own(precision, dtype, photos, tmp_path, capsys):
     """Nothing says how its images are normalized: those of data are as training
@@ -527,25 +531,25 @@ def test_a_network_of_ones_own(precision, dtype, photos, tmp_path, capsys):
     options |= {"calibrate": spec} if calibrated else {}
     raw = np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3), dtype=np.uint8)
     net = network_of_ones_own(dtype)
-    found = export_onnx(net, path, images=raw, **options)
+    metadata = export_onnx(net, path, images=raw, **options)
     printed = capsys.readouterr().out
-    told = dtype == "float32"
-    assert ("nothing says how images are normalized" in printed) == told
-    assert ("not used to verify" in printed) == (told and calibrated)
-    assert found["preprocessing"] is None
-    assert found["accuracy"]["images"] == 4
-    proven = found["parity"]["sets"]["real"]["images"]
-    assert proven == (4 if told and calibrated else 9)
+    assumes = dtype == "float32"
+    assert ("nothing says how images are normalized" in printed) == assumes
+    assert ("not used to verify" in printed) == (assumes and calibrated)
+    assert metadata["preprocessing"] is None
+    assert metadata["accuracy"]["images"] == 4
+    proven = metadata["parity"]["sets"]["real"]["images"]
+    assert proven == (4 if assumes and calibrated else 9)
     if calibrated:
         mean = (0.485, 0.456, 0.406)
-        assumed = found["calibration"]["assumed"]
+        assumed = metadata["calibration"]["assumed"]
         assert assumed == (
-            {"mean": mean, "std": (0.229, 0.224, 0.225)} if told else None
+            {"mean": mean, "std": (0.229, 0.224, 0.225)} if assumes else None
         )
         images, _ = next(
             iter(images_of(QuantizationConfig(**options), make_signature(net))[0])
         )
-        assert (images.max() > 10) != told
+        assert (images.max() > 10) != assumes
 
 
 @pytest.mark.parametrize("opset", [13, 15, 23])
@@ -562,8 +566,8 @@ def test_every_opset(opset):
         proto = ir.to_proto(prepare(exact, config, random_images).build(NONE))
         assert proto.opset_import[0].version == opset
         onnx.checker.check_model(proto, full_check=True)
-        found = logits(proto, images)
-        assert np.abs(found - expected).max() < 0.1 * np.ptp(expected), precision
+        actual = logits(proto, images)
+        assert np.abs(actual - expected).max() < 0.1 * np.ptp(expected), precision
 
 
 # Lowers net.onnx in every precision, and prints a digest of what comes out.
@@ -592,23 +596,23 @@ def test_the_same_bytes_in_every_process(tmp_path):
     _, exact, images = lowered("resnet50_v2", "float16")
     onnx.save(exact, tmp_path / "net.onnx")
     np.save(tmp_path / "images.npy", images)
-    found = set()
+    digests = set()
     for seed in ("1", "2", "3"):
         environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-c", AGAIN]
         ended = subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, check=True
         )
-        found.add(ended.stdout)
-    assert len(found) == 1
+        digests.add(ended.stdout)
+    assert len(digests) == 1
 
 
 def test_ranges_over_images_that_grow():
     generator = np.random.default_rng(0)
     values = [generator.normal(0, 2.0**k, 100_000).astype("float32") for k in range(4)]
     histogram = Histogram()
-    for one in values:
-        histogram.add(one)
+    for batch in values:
+        histogram.add(batch)
     joined = np.concatenate(values)
     assert histogram.counts.sum() == joined.size
     assert histogram.minmax() == (joined.min(), joined.max())
@@ -645,8 +649,8 @@ def test_values_without_a_range_are_refused(exact):
 def test_accuracy_of_outputs():
     logits = np.eye(8, dtype="float32")[[0, 1, 2, 3]] + np.arange(8) / 100
     random_images = [(logits, np.array([0, 1, 7, 0]))]
-    found = evaluate(lambda images: {"logits": images}, random_images)
-    assert found == {"top1": 0.5, "top5": 0.75, "images": 4}
+    accuracy = evaluate(lambda images: {"logits": images}, random_images)
+    assert accuracy == {"top1": 0.5, "top5": 0.75, "images": 4}
     with pytest.raises(InputError, match="NaN"):
         evaluate(lambda images: {"logits": images * np.nan}, random_images)
     with pytest.raises(InputError, match="no images"):
@@ -684,6 +688,6 @@ def test_every_candidate_is_built_once_and_the_float32_model_stays(
 def test_the_accuracy_of_float32_is_measured_where_data_is_named(model, tmp_path):
     path = tmp_path / "model.onnx"
     options = {"validate": "digits", "validation_images": 100, "verbose": False}
-    found = export_onnx(model, path, **options)["accuracy"]
-    assert found["data"] == "digits" and found["images"] == 100
-    assert found["exported"] == found["float32"] and found["drop_points"] == 0
+    accuracy = export_onnx(model, path, **options)["accuracy"]
+    assert accuracy["data"] == "digits" and accuracy["images"] == 100
+    assert accuracy["exported"] == accuracy["float32"] and accuracy["drop_points"] == 0

@@ -44,6 +44,6 @@ def test_every_mechanism_in_every_precision(name):
         for excluded in ((), candidates.layers[::2]):
             quantized = candidates.build(frozenset(excluded))
             onnx.checker.check_model(ir.to_proto(quantized), full_check=True)
-            found = session_of(quantized, "nhwc").outputs(images)["logits"]
-            noise = np.square(found - expected).sum() / np.square(expected).sum()
+            actual = session_of(quantized, "nhwc").outputs(images)["logits"]
+            noise = np.square(actual - expected).sum() / np.square(expected).sum()
             assert -10 * np.log10(noise) > LEAST[precision], precision

@@ -98,7 +98,7 @@ def test_metadata_of_other_files_is_empty(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "complaint"),
     [
         ("{labels", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
@@ -110,9 +110,9 @@ def test_metadata_of_other_files_is_empty(tmp_path):
     ],
     ids=["cut", "deep list", "deep", "huge number", "list", "code", "huge"],
 )
-def test_hostile_metadata(tmp_path, text, said):
+def test_hostile_metadata(tmp_path, text, complaint):
     path = write_model(tmp_path / "odd.onnx", metadata=text)
-    with pytest.raises(InputError, match=said) as caught:
+    with pytest.raises(InputError, match=complaint) as caught:
         Session(path, "cpu")
     assert "\n" not in str(caught.value)
 
@@ -129,8 +129,8 @@ def test_auto_says_what_did_not_load_and_why(file, capfd):
     assert set(session.missing) == {"tensorrt", "cuda"}
     for why in session.missing.values():
         assert "cannot open shared object file" in why or "CUDA" in why
-    said = capfd.readouterr()
-    assert said.out == said.err == ""
+    printed = capfd.readouterr()
+    assert printed.out == printed.err == ""
 
 
 @no_gpu
@@ -169,12 +169,12 @@ def test_several_outputs_come_by_name(tmp_path, images):
     path = write_model(tmp_path / "two.onnx", outputs=2)
     session = Session(path, "cpu")
     assert session.output_names == ("logits", "probabilities")
-    found = session.run(images)
-    assert [*found] == ["logits", "probabilities"]
-    np.testing.assert_allclose(found["logits"], expected(images), rtol=1e-5)
-    np.testing.assert_allclose(found["probabilities"].sum(-1), 1, rtol=1e-5)
+    outputs = session.run(images)
+    assert [*outputs] == ["logits", "probabilities"]
+    np.testing.assert_allclose(outputs["logits"], expected(images), rtol=1e-5)
+    np.testing.assert_allclose(outputs["probabilities"].sum(-1), 1, rtol=1e-5)
     bound = session.bind(images)()
-    np.testing.assert_array_equal(bound["logits"].numpy(), found["logits"])
+    np.testing.assert_array_equal(bound["logits"].numpy(), outputs["logits"])
 
 
 @pytest.mark.parametrize("threads", [0, -1, 10**4])
@@ -217,7 +217,7 @@ def with_external_data(path, location):
 
 @pytest.mark.parametrize("provider", ["cpu", pytest.param("openvino", marks=openvino)])
 @pytest.mark.parametrize(
-    ("location", "said"),
+    ("location", "complaint"),
     [
         ("absent.data", "is missing, it belongs beside it"),
         ("short.data", "is too short"),
@@ -225,13 +225,13 @@ def with_external_data(path, location):
         ("/etc/passwd", "outside its own folder"),
     ],
 )
-def test_external_data_that_cannot_be_read(tmp_path, provider, location, said):
+def test_external_data_that_cannot_be_read(tmp_path, provider, location, complaint):
     folder = tmp_path / "inner"
     folder.mkdir()
     (folder / "short.data").write_bytes(b"1234")
     (tmp_path / "outside.data").write_bytes(bytes(48))
     path = with_external_data(folder / "model.onnx", location)
-    with pytest.raises(InputError, match=said) as caught:
+    with pytest.raises(InputError, match=complaint) as caught:
         Session(path, provider)
     assert "\n" not in str(caught.value)
 
@@ -239,8 +239,8 @@ def test_external_data_that_cannot_be_read(tmp_path, provider, location, said):
 def test_external_data_beside_the_file(tmp_path, images):
     path = with_external_data(tmp_path / "model.onnx", "model.onnx.data")
     (tmp_path / "model.onnx.data").write_bytes(WEIGHTS.tobytes())
-    found = Session(path, "cpu").run(images)
-    np.testing.assert_allclose(found, expected(images), rtol=1e-5)
+    actual = Session(path, "cpu").run(images)
+    np.testing.assert_allclose(actual, expected(images), rtol=1e-5)
 
 
 NO_MEMORY = """
@@ -278,8 +278,8 @@ def test_out_of_memory_names_the_batch(tmp_path):
     ],
 )
 def test_every_allocator_is_understood(error, images):
-    said = str(cannot_run("m.onnx", images, error))
-    assert "out of memory with a batch of 5 images" in said
+    complaint = str(cannot_run("m.onnx", images, error))
+    assert "out of memory with a batch of 5 images" in complaint
 
 
 def test_what_ran_is_read_back(tmp_path):

@@ -45,7 +45,7 @@ def served(signature):
     """The serving function as if it were an artifact."""
 
     def run(images):
-        return {name: np.asarray(one) for name, one in signature(images).items()}
+        return {name: np.asarray(values) for name, values in signature(images).items()}
 
     return run
 
@@ -56,8 +56,9 @@ def noisy(run, scale, seed=0):
 
     def run_noisily(images):
         return {
-            name: one + (scale * generator.normal(size=one.shape)).astype(one.dtype)
-            for name, one in run(images).items()
+            name: values
+            + (scale * generator.normal(size=values.shape)).astype(values.dtype)
+            for name, values in run(images).items()
         }
 
     return run_noisily
@@ -68,10 +69,10 @@ def noisy(run, scale, seed=0):
 def test_every_output_is_verified(output, preprocess):
     signature = make_signature(network(), output=output, preprocess=preprocess)
     parity = verify(signature, served(signature))
-    for found in parity.sets.values():
-        assert found.max_rel < 1e-6
+    for figures in parity.sets.values():
+        assert figures.max_rel < 1e-6
         classes = output not in ("features", "embedding")
-        assert found.top1_agreement == (1 if classes else None)
+        assert figures.top1_agreement == (1 if classes else None)
     assert parity.checked == tuple(parity.sets)
     written = json.loads(json.dumps(parity.to_json(), allow_nan=False))
     assert written["sets"]["noise"]["batches"] == [1, 4]
@@ -82,7 +83,7 @@ def test_the_sets():
     real = np.random.default_rng(0).integers(0, 256, (70, *SIZE, 3), dtype=np.uint8)
     floats = verification_images(make_signature(network()), real)
     assert list(floats) == ["real", "noise", "zeros", "largest", "large", "negative"]
-    assert [len(one) for one in floats["real"]] == [64, 6]
+    assert [len(batch) for batch in floats["real"]] == [64, 6]
     entered = RECORD.normalize(real[64:])
     np.testing.assert_allclose(floats["real"][1], entered, atol=1e-6)
     assert floats["negative"][0].max() <= 0
@@ -94,8 +95,8 @@ def test_the_sets():
     )
     assert list(levels) == ["real", "noise", "zeros", "largest", "dark", "bright"]
     for name, batches in levels.items():
-        assert {len(one) for one in batches} == {3}, name
-    assert {one.dtype for one, *_ in levels.values()} == {np.dtype("uint8")}
+        assert {len(batch) for batch in batches} == {3}, name
+    assert {batch.dtype for batch, *_ in levels.values()} == {np.dtype("uint8")}
     assert levels["largest"][0].min() == 255
 
     open_model = build(input_shape=(None, None, 3))
@@ -108,8 +109,10 @@ def test_the_sets():
     full = verification_images(
         make_signature(network(), preprocess="full"), random_images
     )
-    assert [one.shape for one in full["real"]] == [(1, *SIZE, 3), (1, 20, 30, 3)]
-    shapes = [one[0].shape[1:3] for name, one in full.items() if "noise" in name]
+    assert [batch.shape for batch in full["real"]] == [(1, *SIZE, 3), (1, 20, 30, 3)]
+    shapes = [
+        batches[0].shape[1:3] for name, batches in full.items() if "noise" in name
+    ]
     assert shapes == [(67, 54), (17, 35)]
 
 
@@ -150,8 +153,8 @@ def assert_refused(signature, run, precisions=("float32", "float16")):
     """Lower precisions are made of a float32 form that has kept to its tolerance."""
     with pytest.raises(ParityError, match="differs from the model"):
         verify(signature, run)
-    found = compare_on(signature, run, verification_images(signature)["noise"])
-    assert not [name for name in precisions if TOLERANCES[name].allows(found)]
+    figures = compare_on(signature, run, verification_images(signature)["noise"])
+    assert not [name for name in precisions if TOLERANCES[name].allows(figures)]
 
 
 @pytest.mark.parametrize("output", ["probabilities", "top_k", "embedding"])
@@ -175,9 +178,9 @@ def test_padding_on_the_wrong_side_is_refused(tmp_path):
     export_onnx(network(), path, verbose=False)
     proto = onnx.load(path)
     for node in proto.graph.node:
-        for one in node.attribute if node.op_type == "Conv" else ():
-            if one.name == "pads" and list(one.ints) == [1, 1, 1, 1]:
-                one.ints[:] = [0, 0, 2, 2]
+        for attribute in node.attribute if node.op_type == "Conv" else ():
+            if attribute.name == "pads" and list(attribute.ints) == [1, 1, 1, 1]:
+                attribute.ints[:] = [0, 0, 2, 2]
     onnx.save(proto, path)
     assert_refused(signature, Session(path, "cpu").outputs)
 
@@ -205,8 +208,8 @@ def test_a_fault_of_one_batch_size_is_noticed(wrong):
     signature = make_signature(network(), output="logits")
 
     def run(images):
-        found = served(signature)(images)
-        return {"logits": found["logits"] * (1.1 if len(images) == wrong else 1)}
+        outputs = served(signature)(images)
+        return {"logits": outputs["logits"] * (1.1 if len(images) == wrong else 1)}
 
     with pytest.raises(ParityError, match="'noise'"):
         verify(signature, run)
@@ -234,16 +237,16 @@ def test_top_k_may_exchange_ties_and_nothing_else():
     signature = make_signature(model, output="top_k", top=2)
 
     def other_places(images):
-        found = served(signature)(images)
-        return found | {"classes": found["classes"][:, ::-1]}
+        outputs = served(signature)(images)
+        return outputs | {"classes": outputs["classes"][:, ::-1]}
 
     def other_classes(images):
-        found = served(signature)(images)
-        return found | {"classes": found["classes"] + 1}
+        outputs = served(signature)(images)
+        return outputs | {"classes": outputs["classes"] + 1}
 
     def no_class(images):
-        found = served(signature)(images)
-        return found | {"classes": found["classes"] + 7}
+        outputs = served(signature)(images)
+        return outputs | {"classes": outputs["classes"] + 7}
 
     parity = verify(signature, other_places)
     assert parity.worst.top1_agreement == 1
@@ -260,9 +263,9 @@ def test_noise_in_decibels_and_flips_that_it_explains():
     spread = np.std(exact - exact.mean(-1, keepdims=True))
     run = noisy(served(signature), spread / 10)
     parity = verify(signature, run, real, precision="int8")
-    found = parity.sets["real"]
-    assert found.snr_db == pytest.approx(20, abs=1.5)
-    assert found.clear_agreement == 1
+    figures = parity.sets["real"]
+    assert figures.snr_db == pytest.approx(20, abs=1.5)
+    assert figures.clear_agreement == 1
     assert parity.checked == ("real",)
     for precision in ("float16", "float32"):
         with pytest.raises(ParityError, match="'real' images"):
@@ -281,9 +284,9 @@ def test_flips_that_noise_does_not_explain():
             logits[range(0, 64, 8), (best + 1) % 7] = logits[::8].max(-1) + 1e-3
         return {"logits": logits}
 
-    found = compare_on(signature, run, verification_images(signature, real)["real"])
-    assert found.top1_agreement < 0.9
-    assert not replace(TOLERANCES["int8"], snr_db=None).allows(found)
+    figures = compare_on(signature, run, verification_images(signature, real)["real"])
+    assert figures.top1_agreement < 0.9
+    assert not replace(TOLERANCES["int8"], snr_db=None).allows(figures)
 
 
 def test_probabilities_and_logits_give_the_same_decibels():
@@ -292,7 +295,7 @@ def test_probabilities_and_logits_give_the_same_decibels():
     for output in ("logits", "probabilities"):
         signature = make_signature(model, output=output)
         broken = build(classifier_activation=None)
-        broken.set_weights([one * 1.01 for one in model.get_weights()])
+        broken.set_weights([array * 1.01 for array in model.get_weights()])
         run = served(make_signature(broken, output=output))
         parity = verify(signature, run, precision="int8")
         decibels.append(parity.sets["noise"].snr_db)
@@ -304,9 +307,9 @@ def test_no_tolerance_allows_nan(output):
     signature = make_signature(network(), output=output)
 
     def run(images):
-        found = served(signature)(images)
-        name = next(iter(found))
-        return found | {name: found[name] * np.float32(np.nan)}
+        outputs = served(signature)(images)
+        name = next(iter(outputs))
+        return outputs | {name: outputs[name] * np.float32(np.nan)}
 
     assert_refused(signature, run, TOLERANCES)
 
