@@ -54,15 +54,16 @@ def exported(side: str, *names: str) -> list[dict]:
 
 
 def row(side: str, name: str, exports: list[dict]) -> dict:
-    """What is said of a model's exports by a side."""
+    """The figures of a model's exports by a side."""
     from export.benchmark.measure import statistics
 
     first = exports[0]
-    peaks = [one["peak"] for one in exports if one["peak"] is not None]
+    peaks = [export["peak"] for export in exports if export["peak"] is not None]
+    blocks = [([export["wall"]], export["contended"]) for export in exports]
     return {
         "export": f"{name}, {side}",
         "batch": None,
-        **statistics([([one["wall"]], one["contended"]) for one in exports], None),
+        **statistics(blocks, None),
         "processor_p50_ms": round(median(e["processor"] for e in exports) * 1e3, 1),
         "weights_mb": round(first["weights"] / 1e6, 1),
         "peak_mb": round(max(peaks) / 1e6, 1) if peaks else None,
@@ -74,17 +75,17 @@ def row(side: str, name: str, exports: list[dict]) -> dict:
 
 def remarks(rows: list[dict]) -> list[str]:
     lines = [
-        f"{one['export']}: {one['p50_ms'] / 1e3:.2f} s, of the processor "
-        f"{one['processor_p50_ms'] / 1e3:.2f} s; {one['nodes']} nodes; memory rose by "
-        f"{one['peak_over_weights']} times the weights"
-        for one in rows
+        f"{row['export']}: {row['p50_ms'] / 1e3:.2f} s, of the processor "
+        f"{row['processor_p50_ms'] / 1e3:.2f} s; {row['nodes']} nodes; memory rose by "
+        f"{row['peak_over_weights']} times the weights"
+        for row in rows
     ]
-    by_name = {one["export"]: one for one in rows}
-    for label, one in by_name.items():
+    by_name = {row["export"]: row for row in rows}
+    for label, ours in by_name.items():
         theirs = by_name.get(label.replace(*SIDES))
-        if theirs and theirs is not one:
-            wall = theirs["p50_ms"] / one["p50_ms"]
-            processor = theirs["processor_p50_ms"] / one["processor_p50_ms"]
+        if theirs and theirs is not ours:
+            wall = theirs["p50_ms"] / ours["p50_ms"]
+            processor = theirs["processor_p50_ms"] / ours["processor_p50_ms"]
             name = label.split(",")[0]
             lines.append(
                 f"{name}: ours is faster by {wall:.1f}, {processor:.1f} in "
@@ -102,16 +103,16 @@ def main() -> None:
     from keras_resnet.common.progress import Progress
 
     machine = fingerprint()
-    found: dict[tuple[str, str], list[dict]] = {}
+    exports: dict[tuple[str, str], list[dict]] = {}
     turns = [
         (s, n) for _ in range(flags.repetitions) for n in flags.models for s in SIDES
     ]
     for side, name in Progress(turns, desc="exports"):
-        found.setdefault((side, name), []).extend(exported(side, name))
+        exports.setdefault((side, name), []).extend(exported(side, name))
     for names in Progress(GROWTH if flags.growth else (), desc="growth"):
-        for name, one in zip(names, exported(SIDES[0], *names), strict=True):
-            found[SIDES[0], name] = [one]
-    rows = [row(*key, exports) for key, exports in found.items()]
+        for name, export in zip(names, exported(SIDES[0], *names), strict=True):
+            exports[SIDES[0], name] = [export]
+    rows = [row(*key, records) for key, records in exports.items()]
     print("\n".join(remarks(rows)))
     write_results(rows, flags.out, machine, flags.force)
 

@@ -41,7 +41,10 @@ from keras_resnet.common.fingerprint import fingerprint, sha256
 
 # The providers of each variant, and their options; which of them is best differs by
 # GPU, batch and precision. A CUDA graph wants bound images and one shape a session.
-VARIANTS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
+Variant = Literal[
+    "cuda", "cuda-nhwc", "cuda-graph", "cuda-nhwc-graph", "tensorrt", "cpu"
+]
+VARIANTS: dict[Variant, tuple[tuple[str, ...], dict[str, str]]] = {
     "cuda": (("cuda",), {}),
     "cuda-nhwc": (("cuda",), {"prefer_nhwc": "1"}),
     "cuda-graph": (("cuda",), {"enable_cuda_graph": "1"}),
@@ -50,7 +53,7 @@ VARIANTS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "cpu": (("cpu",), {}),
 }
 PARITY = 1e-4  # of the outputs' spread, in float32, as `export.parity.verify` has it
-JUDGED = 4  # images that the outputs are compared on
+COMPARED = 4  # images that the outputs are compared on
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Flags:
 
     files: Positional[Path]
     """Folder of the .onnx files, each architecture's float32 file among them."""
-    variants: tuple[Literal[tuple(VARIANTS)], ...] = tuple(VARIANTS)[:-1]
+    variants: tuple[Variant, ...] = tuple(VARIANTS)[:-1]
     """Providers with their options."""
     batch_sizes: tuple[int, ...] = (1, 8, 32, 128)
     """Images a call."""
@@ -99,7 +102,7 @@ def main(args: Sequence[str] | None = None) -> None:
     write_results(rows, flags.out, machine, flags.force)
 
 
-def _loading(variants: Sequence[str]) -> list[str]:
+def _loading(variants: Sequence[Variant]) -> list[Variant]:
     """Those whose providers load here; an InputError that says why if none does."""
     reasons = {
         name: next(filter(None, map(why_not, VARIANTS[name][0])), "")
@@ -108,44 +111,47 @@ def _loading(variants: Sequence[str]) -> list[str]:
     for name, why in reasons.items():
         if why:
             print(f"without {name}: {why}")
-    found = [name for name in variants if not reasons[name]]
-    if not found:
+    loading: list[Variant] = [name for name in variants if not reasons[name]]
+    if not loading:
         raise InputError(
             f"variants={' '.join(variants)}: none of them loads on this machine, which "
             f"has {', '.join(fingerprint()['gpus']) or 'no NVIDIA GPU'}."
         )
-    return found
+    return loading
 
 
 def _by_architecture(folder: Path) -> dict[str, list[Path]]:
     """The files of each architecture, that in float32 first."""
-    found: dict[str, dict[str, Path]] = {}
+    precisions: dict[str, dict[str, Path]] = {}
     for path in sorted(folder.glob("*.onnx")):
         metadata = Session(path, "cpu").metadata
         try:
             name, precision = metadata["architecture"], metadata["precision"]
         except KeyError:
             raise InputError(f"{path} is not from python -m export.onnx.") from None
-        found.setdefault(name, {})[precision] = path
-    for name, files in found.items():
+        precisions.setdefault(name, {})[precision] = path
+    for name, files in precisions.items():
         if "float32" not in files:
             raise InputError(f"files={folder} has no {name} in float32.")
-    if not found:
+    if not precisions:
         raise InputError(f"files={folder}: there is no .onnx file.")
     return {
-        name: [files.pop("float32"), *files.values()] for name, files in found.items()
+        name: [files.pop("float32"), *files.values()]
+        for name, files in precisions.items()
     }
 
 
 def _measure(
-    files: list[Path], variants: list[str], flags: Flags
+    files: list[Path], variants: list[Variant], flags: Flags
 ) -> list[dict[str, Any]]:
     """Rows of one architecture; its sessions are gone afterwards."""
     exact = Session(files[0], "cpu")
     shape = [224 if side is None else side for side in exact.input_shape[1:]]
-    count = max(JUDGED, *flags.batch_sizes)
+    count = max(COMPARED, *flags.batch_sizes)
     images = np.random.default_rng(0).standard_normal((count, *shape), np.float32)
-    expected = exact.run(images[:JUDGED].astype(exact.input_dtype))
+    expected = exact.run(images[:COMPARED].astype(exact.input_dtype))
+    if isinstance(expected, dict):
+        raise InputError(f"{files[0]} has {len(expected)} outputs; one is needed.")
     return measure(
         [
             candidate
@@ -159,7 +165,7 @@ def _measure(
 
 
 def _candidates(
-    path: Path, variant: str, images: np.ndarray, expected: np.ndarray, flags: Flags
+    path: Path, variant: Variant, images: np.ndarray, expected: np.ndarray, flags: Flags
 ) -> list[Candidate]:
     """What is to be timed of a file; its facts: how far it is from float32 on the CPU.
 
@@ -177,11 +183,19 @@ def _candidates(
         session = load()
         images = images.astype(session.input_dtype)
         precision = session.metadata["precision"]
-        outputs = session.bind(images[:JUDGED])().numpy()
-        difference = _difference(outputs, expected)
-        if precision == "float32":
-            _check_parity(difference["max_rel"])
-        facts = {"precision": precision, "sha256": sha256(path), **difference}
+        outputs = session.bind(images[:COMPARED])().numpy()
+        difference, snr = max_rel(expected, outputs), snr_db(expected, outputs)
+        if precision == "float32" and not difference <= PARITY:  # NaN fails as well
+            raise InputError(
+                f"it differs from the CPU by {difference:.1e} of the outputs' spread; "
+                f"{PARITY:.0e} is allowed with TF32 off"
+            )
+        facts = {
+            "precision": precision,
+            "sha256": sha256(path),
+            "max_rel": difference,
+            "snr_db": round(snr, 1) if isfinite(snr) else None,
+        }
         for batch in flags.batch_sizes:
             calls: dict[str, Callable] = {}
             if variant != "cpu":
@@ -197,23 +211,6 @@ def _candidates(
         print(f"without {path.stem} by {variant}: {' '.join(str(error).split())}")
         return []
     return candidates
-
-
-def _check_parity(difference: float) -> None:
-    if not difference <= PARITY:  # so that NaN fails as well
-        raise InputError(
-            f"it differs from the CPU by {difference:.1e} of the outputs' spread; "
-            f"{PARITY:.0e} is allowed with TF32 off"
-        )
-
-
-def _difference(outputs: np.ndarray, expected: np.ndarray) -> dict[str, float | None]:
-    """`max_rel`, the largest share of the outputs' spread, and `snr_db`."""
-    snr = snr_db(expected, outputs)
-    return {
-        "max_rel": max_rel(expected, outputs),
-        "snr_db": round(snr, 1) if isfinite(snr) else None,
-    }
 
 
 def _torch_rows(flags: Flags) -> list[dict[str, Any]]:

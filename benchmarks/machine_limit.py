@@ -81,7 +81,7 @@ def products(folder: Path, threads: int) -> list:
     from export.runtime import Session
     from export.runtime.providers import why_not
 
-    found = []
+    candidates = []
     for computes, form, provider, precision in PRODUCTS:
         if why := why_not(provider):
             print(f"without the product in {computes} by {provider}: {why}")
@@ -96,8 +96,8 @@ def products(folder: Path, threads: int) -> list:
         matrix = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE))
         call = partial(session.run, matrix.astype(session.input_dtype))
         labels = {"model": KIND, "runtime": provider, "computes": computes}
-        found.append(Candidate({**labels, "threads": threads}, None, call))
-    return found
+        candidates.append(Candidate({**labels, "threads": threads}, None, call))
+    return candidates
 
 
 def limits(rows: Iterable[dict[str, Any]]) -> dict[str, float]:
@@ -107,12 +107,12 @@ def limits(rows: Iterable[dict[str, Any]]) -> dict[str, float]:
         rows: of the products, as `measure` gives them; rows of another model are
             passed over.
     """
-    found: dict[str, float] = {}
+    fastest: dict[str, float] = {}
     for row in rows:
         if row["model"] == KIND:
             name = row["computes"]
-            found[name] = max(rate(row, SIDE**3), found.get(name, 0))
-    return found
+            fastest[name] = max(rate(row, SIDE**3), fastest.get(name, 0))
+    return fastest
 
 
 def rate(row: dict[str, Any], multiply_adds: int) -> float:

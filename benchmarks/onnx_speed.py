@@ -102,8 +102,8 @@ def main(args: Sequence[str] | None = None) -> None:
         )
     rows = with_rates(rows, multiply_adds(files))
     print(table(rows))
-    said = [f"- {one}" for one in remarks(rows)]
-    summary = "\n".join([*speeds(rows), "", *against_targets(rows), "", *said, ""])
+    notes = [f"- {remark}" for remark in remarks(rows)]
+    summary = "\n".join([*speeds(rows), "", *against_targets(rows), "", *notes, ""])
     print(summary)
     write_results(rows, flags.out, machine, flags.force)
     with write_beside(targets, flags.force) as part:
@@ -112,7 +112,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def networks(files: dict[str, Path], flags: Flags) -> list:
-    """A candidate for each row and batch that can run here; says what cannot."""
+    """A candidate for each row and batch that can run here; prints what cannot."""
     from export.benchmark.measure import Candidate
     from export.runtime.providers import why_not
 
@@ -120,7 +120,7 @@ def networks(files: dict[str, Path], flags: Flags) -> list:
     for runtime, why in missing.items():
         if why:
             print(f"without {runtime}: {why}")
-    found = []
+    candidates = []
     for (model, runtime, computes), name in ROWS.items():
         for batch in flags.batch_sizes:
             path = files.get(name.format(batch=batch))
@@ -130,11 +130,15 @@ def networks(files: dict[str, Path], flags: Flags) -> list:
             if runtime != OWN and (ran := session.ran["precision"]) != computes:
                 print(f"without {model} by {runtime} in {computes}: it runs in {ran}")
                 continue
-            labels = {"model": model, "runtime": runtime, "computes": computes}
-            labels["threads"] = flags.threads
+            labels = {
+                "model": model,
+                "runtime": runtime,
+                "computes": computes,
+                "threads": flags.threads,
+            }
             call = _call(session, runtime, computes, batch, flags.threads)
-            found.append(Candidate(labels, batch, call))
-    return found
+            candidates.append(Candidate(labels, batch, call))
+    return candidates
 
 
 def _no_openvino() -> str:
@@ -162,15 +166,15 @@ def _call(
     """Runs a session's file on `batch` images from a numpy array to a numpy array."""
     import numpy as np
 
-    shape = (batch, *session.input_shape[1:])
+    shape = (batch, *(side or 224 for side in session.input_shape[1:]))
     images = np.random.default_rng(0).normal(size=shape).astype(session.input_dtype)
     if runtime == OWN:
-        return _own_runtime(session.path, _of_floats(computes), threads, images)
+        return _own_runtime(session.name, _of_floats(computes), threads, images)
     return partial(session.run, images)
 
 
 def _own_runtime(
-    path: Path, precision: str, threads: int, images: "np.ndarray"
+    path: str, precision: str, threads: int, images: "np.ndarray"
 ) -> Callable[[], Any]:
     """OpenVINO without onnxruntime, as its own examples run it for low latency."""
     import openvino
@@ -182,7 +186,7 @@ def _own_runtime(
         "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",
     }
-    compiled = openvino.Core().compile_model(str(path), "CPU", settings)
+    compiled = openvino.Core().compile_model(path, "CPU", settings)
     request = compiled.create_infer_request()
 
     def call():
