@@ -8,7 +8,7 @@ import pytest
 
 from keras_resnet.common.errors import InputError
 from keras_resnet.training.__main__ import read
-from keras_resnet.training.optimizer import make_optimizer, make_schedule
+from keras_resnet.training.compile import make_optimizer, make_schedule
 from keras_resnet.training.recipes import Recipe, default_recipe, get_recipe
 
 # Recipes and the command line

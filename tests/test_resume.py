@@ -116,7 +116,7 @@ def test_between_any_two_files(
 def test_after_the_last_epoch_but_before_the_report(whole, data, tmp_path, monkeypatch):
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr("keras_resnet.training.report.draw_curves", _fail)
+        patch.setattr("keras_resnet.training.run_folder.draw_curves", _fail)
         with pytest.raises(KeyboardInterrupt):
             train(NET, data, QUICK, out)
     train(NET, data, QUICK, out, resume=True)

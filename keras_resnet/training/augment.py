@@ -4,6 +4,7 @@ A seed is an integer tensor of shape (2,), as `tf.random.stateless_uniform` take
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import tensorflow as tf
 
@@ -80,5 +81,6 @@ def pad_and_crop(images: tf.Tensor, seed: tf.Tensor, padding: int) -> tf.Tensor:
 
 def flip_half(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Mirrors each image of a batch, left to right, with probability 1/2."""
-    coins = tf.random.stateless_uniform((tf.shape(images)[0], 1, 1, 1), seed)
+    count: Any = tf.shape(images)[0]
+    coins = tf.random.stateless_uniform((count, 1, 1, 1), seed)
     return tf.where(coins < 0.5, tf.reverse(images, axis=[2]), images)

@@ -1,8 +1,6 @@
 """`train`: one run, from data to a folder with a fitted model."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
@@ -13,21 +11,26 @@ import numpy as np
 from keras_resnet.architectures import Architecture, get_architecture
 from keras_resnet.common.errors import InputError
 from keras_resnet.common.fingerprint import fingerprint
-from keras_resnet.model import build
+from keras_resnet.common.numbers import check_choice
 from keras_resnet.saving import Card
-from keras_resnet.training import report, run_folder
+from keras_resnet.training import run_folder
 from keras_resnet.training.augment import Augmentation
-from keras_resnet.training.checkpoints import (
+from keras_resnet.training.callbacks import (
     Checkpoints,
-    State,
+    DivergedError,
+    TrainingProgress,
     restore,
 )
+from keras_resnet.training.compile import (
+    JIT_COMPILE,
+    compile_network,
+    explain_xla,
+    step_is_compiled,
+)
 from keras_resnet.training.data import load
-from keras_resnet.training.optimizer import make_optimizer
 from keras_resnet.training.pipeline import Data
-from keras_resnet.training.progress import DivergedError, Progress
 from keras_resnet.training.recipes import Recipe
-from keras_resnet.training.xla import JIT_COMPILE, explain, step_is_compiled
+from keras_resnet.training.run_folder import State
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
@@ -71,8 +74,8 @@ def train(
         InputError: an argument cannot be used, the folder cannot be written, or the
             loss is no longer finite (the last finished epoch is kept).
     """
-    _require_one_of("xla", xla, JIT_COMPILE)
-    _require_one_of("precision", precision, PRECISIONS)
+    check_choice("xla", xla, JIT_COMPILE)
+    check_choice("precision", precision, PRECISIONS)
     out = Path(out)
     architecture = get_architecture(model) if isinstance(model, str) else model
     record = {
@@ -95,8 +98,13 @@ def train(
         data = load(
             data, image_size=recipe.image_size, data_dir=data_dir, strict=strict
         )
-    record["images"] = _describe(data)
-    network = _compile(architecture, data, recipe, xla, precision)
+    record["images"] = {
+        "train_examples": data.train_examples,
+        "validation_examples": data.validation_examples,
+        "input_shape": data.input_shape,
+        "labels": data.labels,
+    }
+    network = compile_network(architecture, data, recipe, xla, precision)
     if begun:
         run_folder.require_same(out, record)
         run_folder.remove_leftovers(out)
@@ -140,86 +148,28 @@ class _Run:
         return self.data.validation(batch_size=self.recipe.batch_size)
 
 
-def _require_one_of(name: str, value: str, choices) -> None:
-    if value not in choices:
-        accepted = ", ".join(map(repr, choices))
-        raise InputError(f"{name}={value!r}: accepted are {accepted}.")
-
-
-def _describe(data: Data) -> dict:
-    """What a resumed run must find again."""
-    return {
-        "train_examples": data.train_examples,
-        "validation_examples": data.validation_examples,
-        "input_shape": data.input_shape,
-        "labels": data.labels,
-    }
-
-
-def _compile(
-    architecture: Architecture, data: Data, recipe: Recipe, xla: str, precision: str
-) -> keras.Model:
-    """The network with its first weights, its loss and its optimizer."""
-    height, width, _ = data.input_shape
-    if min(height, width) < architecture.total_stride:
-        raise InputError(
-            f"images of {data.name!r} are {height}x{width}, and {architecture.name} "
-            f"needs {architecture.total_stride} pixels a side: set image_size, or "
-            "choose a model for smaller images, such as resnet20."
-        )
-    steps = data.steps_per_epoch(recipe.batch_size)
-    keras.utils.set_random_seed(recipe.seed)
-    with _dtype_policy(precision):
-        network = build(
-            architecture,
-            input_shape=data.input_shape,
-            classes=len(data.labels),
-            classifier_activation=None,
-        )
-    network.compile(
-        optimizer=make_optimizer(recipe, network, steps),
-        loss=keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=recipe.label_smoothing
-        ),
-        metrics=[keras.metrics.CategoricalAccuracy("accuracy")],
-        jit_compile=JIT_COMPILE[xla],
-    )
-    return network
-
-
-@contextmanager
-def _dtype_policy(name: str) -> Iterator[None]:
-    """Sets Keras's global policy for what is made inside."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
 def _run(run: _Run) -> None:
     """Fits the epochs that are left, and writes what a finished run leaves."""
     state = restore(run.network, run.out)
-    progress = Progress(
+    progress = TrainingProgress(
         run.recipe.epochs, state.epoch, run.steps, run.recipe.batch_size
     )
     print(_headline(run, state), flush=True)
     compiled = _fit(run, state, progress) if state.epoch < run.recipe.epochs else None
-    report.write_log(run.out / report.LOG, state)
+    run_folder.write_log(run.out / run_folder.LOG, state)
     title = f"{run.architecture.name} on {run.data.name}"
-    report.draw_curves(run.out / report.CURVES, state, title)
+    run_folder.draw_curves(run.out / run_folder.CURVES, state, title)
     xla = {"asked": run.record["xla"], "compiled": compiled}
     record = run.record | {
         "parameters": run.network.count_params(),
-        "xla": xla | {"explanation": explain(xla["asked"], run.network)},
+        "xla": xla | {"explanation": explain_xla(xla["asked"], run.network)},
         "first_step_seconds": progress.first_step_seconds,
-        "results": report.results(state),
+        "results": run_folder.results(state),
         "backend": keras.backend.backend(),
         "devices": keras.distribution.list_devices(),
         "machine": fingerprint(),
     }
-    report.write_json(run.out / run_folder.REPORT, record)
+    run_folder.write_json(run.out / run_folder.REPORT, record)
     print(
         f"best: {state.best_accuracy:.2%} of the validation images in epoch "
         f"{state.best_epoch}; all files are in {run.out}"
@@ -233,11 +183,11 @@ def _headline(run: _Run, state: State) -> str:
         f"{data.name}: {data.train_examples:,} images to train on, "
         f"{data.validation_examples:,} to validate with\n"
         f"{run.recipe.epochs} epochs{resumed if state.epoch else ''}; "
-        f"XLA {explain(run.record['xla'], run.network)}"
+        f"XLA {explain_xla(run.record['xla'], run.network)}"
     )
 
 
-def _fit(run: _Run, state: State, progress: Progress) -> bool | None:
+def _fit(run: _Run, state: State, progress: TrainingProgress) -> bool | None:
     """Fits the epochs that are left.
 
     Returns:
@@ -259,7 +209,7 @@ def _fit(run: _Run, state: State, progress: Progress) -> bool | None:
             callbacks=[
                 progress,
                 Checkpoints(run.out, card, state, progress),
-                keras.callbacks.TensorBoard(tensorboard, write_graph=False),
+                keras.callbacks.TensorBoard(str(tensorboard), write_graph=False),
             ],
             shuffle=False,  # the data set brings its own order
             verbose=0,

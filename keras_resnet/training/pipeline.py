@@ -108,8 +108,9 @@ class Data:
             # Dataset.shuffle mixes the global seed in; this fixes it, in this
             # function's own graph alone (not 0: TensorFlow gives (0, 0) a meaning).
             tf.compat.v1.set_random_seed(1)
+            whole_range: Any = {"minval": None, "maxval": None}  # of int64
             epoch_seed = tf.random.stateless_uniform(
-                (), _fold(seed, _ORDER, epoch), minval=None, maxval=None, dtype=tf.int64
+                (), _fold(seed, _ORDER, epoch), dtype=tf.int64, **whole_range
             )
             return self.shuffled(epoch_seed).take(steps * batch_size)
 
@@ -167,7 +168,8 @@ class Data:
     @property
     def _sized(self) -> bool:
         """Whether the images have the network's size as they come."""
-        image: Any = self.held_out.element_spec[0]
+        spec: Any = self.held_out.element_spec
+        image, _ = spec
         return image.dtype == tf.uint8 and self.common_size == self.preprocessing.size
 
     def _evaluated(self) -> tf.data.Dataset:

@@ -130,8 +130,8 @@ CIFAR: dict[str, tuple[Any, str]] = {
     "nesterov": (False, "Goyal2017, section 5.1, of He2015"),
     "weight_decay": (1e-4, "He2015, section 4.2"),
     "decoupled": (False, "fb.resnet.torch, train.lua"),
-    # The paper does not say. By fb.resnet.torch and by Goyal2017, section 5.1, its norms
-    # and biases did not decay.
+    # The paper does not say. By fb.resnet.torch and by Goyal2017, section 5.1, its
+    # norms did not decay.
     "decay_norms": (True, "fb.resnet.torch, README"),
     "schedule": ("step", "He2015, section 4.2"),
     # The paper warms up ResNet-110 alone, for about 400 of 64,000 steps and with a
