@@ -9,6 +9,7 @@ tolerance of its own; the formats share them.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -216,14 +217,12 @@ def verify(
 class _Totals:
     """What the batches of one set add up to."""
 
-    outputs: dict[str, Differences] = field(default_factory=dict)
+    outputs: dict[str, Differences] = field(
+        default_factory=lambda: defaultdict(Differences)
+    )
     max_abs: float = 0.0
     # By how much the model has its best class above the artifact's best one.
     margins: list[np.ndarray] = field(default_factory=list)
-
-    def add(self, name: str, expected, difference, centered: bool = False) -> None:
-        total = self.outputs.setdefault(name, Differences())
-        total.add(expected, difference, centered=centered)
 
     def add_absolute(self, expected: np.ndarray, actual: np.ndarray) -> None:
         self.max_abs = np.maximum(self.max_abs, np.abs(actual - expected).max())
@@ -237,7 +236,7 @@ class _Totals:
             actual = log_probability(actual)
         else:
             self.add_absolute(scores, actual)
-        self.add(name, scores, actual - scores, centered=True)
+        self.outputs[name].add(scores, actual - scores, centered=True)
         self.margins.append(scores.max(-1) - np.take_along_axis(scores, best, -1)[:, 0])
 
     def add_top_k(self, scores: np.ndarray, actual: dict) -> None:
@@ -254,7 +253,7 @@ class _Totals:
         of_classes = np.take_along_axis(scores, classes, -1)
         self.add_absolute(np.exp(best), actual["scores"])
         for values in (log_probability(actual["scores"]), of_classes):
-            self.add("top_k", scores, values - best, centered=True)
+            self.outputs["top_k"].add(scores, values - best, centered=True)
         self.margins.append(best[:, 0] - of_classes[:, 0])
 
 
@@ -275,29 +274,38 @@ def compare_on(signature: "Signature", run: Run, batches: list[np.ndarray]) -> F
     for batch in batches:
         expected, scores = _expected(signature, batch)
         actual = run(batch)
-        _require_shapes(actual, expected)
+        shapes, needed = (
+            {name: values.shape for name, values in outputs.items()}
+            for outputs in (actual, expected)
+        )
+        if shapes != needed:
+            raise ParityError(
+                f"the artifact gives {shapes} where the model gives {needed}."
+            )
         if scores is None:
             for name, value in expected.items():
                 value = value.astype("float64")
                 totals.add_absolute(value, actual[name])
-                totals.add(name, value, actual[name] - value)
+                totals.outputs[name].add(value, actual[name] - value)
         elif signature.output == "top_k":
             totals.add_top_k(scores, actual)
         else:
             totals.add_classes(signature.output, scores, actual[signature.output])
     outputs = list(totals.outputs.values())
     snr_db = min(output.snr_db for output in outputs)
-    margins = np.concatenate(totals.margins) if totals.margins else None
+    top1_agreement = clear_agreement = None
+    if totals.margins:
+        margins = np.concatenate(totals.margins)
+        top1_agreement = float(np.mean(margins == 0))
+        clear_agreement = float(np.mean(outputs[0].is_tie(margins)))
     return Figures(
         images=images,
         batches=tuple(sorted({len(batch) for batch in batches})),
         max_abs=float(totals.max_abs),
         max_rel=float(np.max([output.max_rel for output in outputs])),
         snr_db=None if snr_db == math.inf else snr_db,
-        top1_agreement=None if margins is None else float(np.mean(margins == 0)),
-        clear_agreement=(
-            None if margins is None else float(np.mean(outputs[0].is_tie(margins)))
-        ),
+        top1_agreement=top1_agreement,
+        clear_agreement=clear_agreement,
     )
 
 
@@ -320,17 +328,6 @@ def _expected(signature, images) -> tuple[dict, np.ndarray | None]:
             "nothing to compare an artifact with."
         )
     return expected, scores
-
-
-def _require_shapes(actual: dict, expected: dict) -> None:
-    shapes = [
-        {name: values.shape for name, values in outputs.items()}
-        for outputs in (actual, expected)
-    ]
-    if shapes[0] != shapes[1]:
-        raise ParityError(
-            f"the artifact gives {shapes[0]} where the model gives {shapes[1]}."
-        )
 
 
 def _finite(value: Any) -> Any:

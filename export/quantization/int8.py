@@ -1,4 +1,4 @@
-"""int8 as pairs of QuantizeLinear and DequantizeLinear around what computes in it.
+"""int8: pairs of QuantizeLinear and DequantizeLinear, or the weights alone.
 
 A pair on a tensor says that 8 bits are enough there. Where all tensors around a node
 have one, the runtime takes its integer kernel; which tensors those are depends on the

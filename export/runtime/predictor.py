@@ -179,12 +179,12 @@ class Predictor:
         else:
             classes = outputs["classes"]
         return [
-            [(self._label(index), float(score)) for index, score in pairs]
+            [
+                (self.labels[i] if i < len(self.labels) else str(i), float(score))
+                for i, score in pairs
+            ]
             for pairs in map(zip, classes[:, :k].tolist(), scores[:, :k].tolist())
         ]
-
-    def _label(self, index: int) -> str:
-        return self.labels[index] if index < len(self.labels) else str(index)
 
     def _arrays(self, images: Any) -> list[np.ndarray]:
         """Each image, or ready image, on its own."""
@@ -192,7 +192,14 @@ class Predictor:
             if not images:
                 raise InputError("images=[]: one image or more is needed.")
             return [array for part in images for array in self._arrays(part)]
-        array = checked(images, self.dtype)
+        array = np.asarray(images)
+        if array.dtype != self.dtype or array.ndim not in (3, 4) or 0 in array.shape:
+            eight_bits = self.dtype == np.uint8
+            levels = "uint8 images of 0..255" if eight_bits else f"{self.dtype} images"
+            raise InputError(
+                f"images: {array.dtype} of {array.shape}; {levels}, one of (height, "
+                "width, channels), a batch or a list of them, are needed."
+            )
         return [array] if array.ndim == 3 else [*array]
 
     @property
@@ -233,23 +240,6 @@ def _joined(parts: list[np.ndarray]) -> np.ndarray:
             "call with one size at a time."
         )
     return np.concatenate(parts)
-
-
-def checked(images: Any, dtype: Any = np.uint8) -> np.ndarray:
-    """`images`, an array or a Pillow image, as one (height, width, channels) or a
-    batch.
-
-    Raises:
-        InputError: not an array of that dtype, or of another form.
-    """
-    array = np.asarray(images)
-    if array.dtype != dtype or array.ndim not in (3, 4) or 0 in array.shape:
-        levels = "uint8 images of 0..255" if dtype == np.uint8 else f"{dtype} images"
-        raise InputError(
-            f"images: {array.dtype} of {array.shape}; {levels}, one of (height, width, "
-            "channels), a batch or a list of them, are needed."
-        )
-    return array
 
 
 def resize_and_crop(image: np.ndarray, record: Preprocessing) -> np.ndarray:
