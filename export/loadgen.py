@@ -16,7 +16,6 @@ for bad input.
 
 import importlib.util
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -32,7 +31,7 @@ from export.benchmark.candidates import (
     parse_stack,
     require_provider,
 )
-from export.benchmark.coldstart import environment, read_answer
+from export.benchmark.coldstart import run_module
 from export.benchmark.measure import CONTENDED
 from export.benchmark.under_test import read_images
 from export.runtime.session import Session
@@ -217,28 +216,16 @@ def _prepare(flags: Flags) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _run_apart(request: dict[str, Any], seconds: float) -> dict[str, Any]:
     """Runs `under_test`; LoadGen can be stopped with its process alone."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "export.benchmark.under_test", json.dumps(request)],
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
     form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}"
     start = time.monotonic()
-    try:
-        with Progress(total=seconds, desc=request["scenario"], bar_format=form) as bar:
-            while True:
-                try:
-                    output, errors = process.communicate(timeout=0.2)
-                    break
-                except subprocess.TimeoutExpired:
-                    bar.update(min(seconds, time.monotonic() - start) - bar.n)
-    finally:
-        process.kill()
-        process.wait()
-    what = f"{request['file']}: {request['scenario']}"
-    return read_answer(what, process.returncode, output, errors)
+    with Progress(total=seconds, desc=request["scenario"], bar_format=form) as bar:
+        return run_module(
+            "export.benchmark.under_test",
+            request,
+            f"{request['file']}: {request['scenario']}",
+            lambda: bar.update(min(seconds, time.monotonic() - start) - bar.n),
+            every=0.2,
+        )
 
 
 def read_log(path: Path, scenario: str) -> dict[str, Any]:

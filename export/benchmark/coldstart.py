@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -52,14 +52,10 @@ def measure_cold(
         "shapes": [list(images.shape) for images in inputs],
         "dtype": str(inputs[0].dtype),
     }
-    command = [sys.executable, "-m", "export.benchmark.coldstart", json.dumps(request)]
-    answers = []
-    for _ in range(times):
-        done = subprocess.run(
-            command, capture_output=True, text=True, env=environment()
-        )
-        what = f"{path}: a fresh process with {options}"
-        answers.append(read_answer(what, done.returncode, done.stdout, done.stderr))
+    what = f"{path}: a fresh process with {options}"
+    answers = [
+        run_module("export.benchmark.coldstart", request, what) for _ in range(times)
+    ]
     loads = [answer["load_ms"] for answer in answers]
     first_runs = [answer["first_run_ms"] for answer in answers]
     return {
@@ -80,20 +76,44 @@ def _median(figures: Sequence[float | None]) -> float | None:
     return round(median(known), 3) if known else None
 
 
-def environment() -> dict[str, str]:
-    """Of a process that shall find this package wherever it lies."""
-    places = filter(None, [_ROOT, os.environ.get("PYTHONPATH")])
-    return os.environ | {"PYTHONPATH": os.pathsep.join(places)}
+def run_module(
+    module: str,
+    request: dict[str, Any],
+    what: str,
+    while_waiting: Callable[[], Any] = lambda: None,
+    every: float | None = None,
+) -> Any:
+    """The JSON that `python -m module REQUEST`, a fresh process, prints last.
 
-
-def read_answer(what: str, returncode: int, output: str, errors: str) -> Any:
-    """The JSON in the last line of a process's output.
+    Args:
+        module: of this package, wherever it lies.
+        request: its argument, as JSON.
+        what: is running, for the message.
+        while_waiting: called every so many seconds.
 
     Raises:
         InputError: the process failed; its own last line, after `what`.
     """
-    if returncode:
-        lines = errors.strip().splitlines() or [f"status {returncode}"]
+    places = filter(None, [_ROOT, os.environ.get("PYTHONPATH")])
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, json.dumps(request)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(places)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while True:
+            try:
+                output, errors = process.communicate(timeout=every)
+                break
+            except subprocess.TimeoutExpired:
+                while_waiting()
+    finally:
+        process.kill()
+        process.wait()
+    if process.returncode:
+        lines = errors.strip().splitlines() or [f"status {process.returncode}"]
         raise InputError(f"{what} failed: {lines[-1].removeprefix('error: ')}")
     return json.loads(output.splitlines()[-1])
 
