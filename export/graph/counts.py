@@ -254,8 +254,13 @@ def _outline_of(
     graph.output.extend(source.output)
     weights = {tensor.name for tensor in source.initializer}
     graph.input.extend(v for v in source.input if v.name not in weights)
-    for value in graph.input:
-        _settle(value.type.tensor_type, size)
+    for value in graph.input:  # the axes of images: batch, height, width, channels
+        axes = value.type.tensor_type.shape.dim
+        free = [axis for axis in axes[1:] if not axis.dim_value]
+        if len(axes) == 4 and not axes[0].dim_value:
+            axes[0].dim_value = 1
+        if len(axes) == 4 and len(free) == 2 and size is not None:
+            free[0].dim_value, free[1].dim_value = size
     for tensor in source.initializer:
         _refuse_damaged(tensor)
         beside = tensor.data_location == TensorProto.EXTERNAL
@@ -287,18 +292,6 @@ def _refuse_damaged(tensor: TensorProto) -> None:
     if min(tensor.dims, default=0) < 0 or prod(tensor.dims) > values:
         shown = f"{list(tensor.dims)[:8]}, of more values than it holds"
         raise InputError(f"the graph's tensor {tensor.name!r} is {shown}.")
-
-
-def _settle(kind: onnx.TypeProto.Tensor, size: tuple[int, int] | None) -> None:
-    """Gives the open axes of an input of images their sizes: batch, height, width."""
-    axes = kind.shape.dim
-    if len(axes) != 4:
-        return
-    if not axes[0].dim_value:
-        axes[0].dim_value = 1
-    free = [axis for axis in axes[1:] if not axis.dim_value]
-    if size is not None and len(free) == 2:
-        free[0].dim_value, free[1].dim_value = size
 
 
 def _shapes_of(outline: onnx.ModelProto) -> dict[str, _Shape]:

@@ -41,23 +41,19 @@ def fold_scales(model: ir.Model) -> None:
         if kernel is None or factor is None or only_use(pair[0]) is not node:
             continue
         shape = (1,) * (4 - factor.ndim) + factor.shape
-        if shape in ((1, len(kernel), 1, 1), (1, 1, 1, 1)):
-            _scale(conv, node.op_type, factor.reshape(-1))
-            replace(node, conv.outputs[0])
-
-
-def _scale(conv: ir.Node, operator: str, factor: np.ndarray) -> None:
-    kernel, bias = constant(conv.inputs[1]), np.zeros(1, np.float32)
-    assert kernel is not None
-    if len(conv.inputs) > 2:
-        bias = constant(conv.inputs[2])
-        assert bias is not None
-    if operator == "Mul":
-        _set_constant(conv, 1, "kernel", kernel * factor.reshape(-1, 1, 1, 1))
-        bias = bias * factor
-    else:
-        bias = bias + factor
-    _set_constant(conv, 2, "bias", np.broadcast_to(bias, len(kernel)).copy())
+        if shape not in ((1, len(kernel), 1, 1), (1, 1, 1, 1)):
+            continue
+        factor, bias = factor.reshape(-1), np.zeros(1, np.float32)
+        if len(conv.inputs) > 2:
+            bias = constant(conv.inputs[2])
+            assert bias is not None
+        if node.op_type == "Mul":
+            _set_constant(conv, 1, "kernel", kernel * factor.reshape(-1, 1, 1, 1))
+            bias = bias * factor
+        else:
+            bias = bias + factor
+        _set_constant(conv, 2, "bias", np.broadcast_to(bias, len(kernel)).copy())
+        replace(node, conv.outputs[0])
 
 
 def _set_constant(node: ir.Node, index: int, name: str, array: np.ndarray) -> None:
@@ -90,7 +86,14 @@ def fold_padding(model: ir.Model) -> None:
         # `sides` has all beginnings before all ends, of images, channels and so on.
         spatial = not any(sides[0:2] + sides[4:6]) and min(sides) >= 0
         if exact and spatial and only_use(pad.outputs[0]) is pool and _takes_pads(pool):
-            _add_pads(pool, sides[2:4] + sides[6:8])
+            before = pool.attributes.get_ints("pads", [0] * 4)
+            more = sides[2:4] + sides[6:8]
+            pads = [a + b for a, b in zip(before, more, strict=True)]
+            pool.attributes["pads"] = ir.AttrInt64s("pads", pads)
+            pool.attributes.pop("auto_pad", None)
+            if pool.op_type == "AveragePool":
+                counts = ir.AttrInt64("count_include_pad", 1)
+                pool.attributes["count_include_pad"] = counts
             replace(pad, entry)
         elif value == 0:
             name = f"{pad.name}.minus_zero"
@@ -117,15 +120,6 @@ def _takes_pads(pool: ir.Node) -> bool:
     padded = any(attributes.get_ints("pads", ())) and pool.op_type == "AveragePool"
     explicit = attributes.get_string("auto_pad", "NOTSET") in ("NOTSET", "VALID")
     return explicit and not padded and not attributes.get_int("ceil_mode", 0)
-
-
-def _add_pads(pool: ir.Node, more: list[int]) -> None:
-    before = pool.attributes.get_ints("pads", [0] * 4)
-    pads = [a + b for a, b in zip(before, more, strict=True)]
-    pool.attributes.pop("auto_pad", None)
-    pool.attributes["pads"] = ir.AttrInt64s("pads", pads)
-    if pool.op_type == "AveragePool":
-        pool.attributes["count_include_pad"] = ir.AttrInt64("count_include_pad", 1)
 
 
 def fold_channel_reversal(model: ir.Model) -> None:
