@@ -4,12 +4,12 @@
 
 Six networks of random weights, whose normalization has the statistics of random images,
 are converted to float32 ONNX models. Each candidate then makes a lower precision of the
-same model, with the same calibration images, in a process of its own:
+same model, whose classifier is one Gemm, with the same calibration images, in a process
+of its own:
 
 - int8: `export.quantization`; the same with onnxruntime's histogram calibrator or its
   weight quantizer in place of ours; and `onnxruntime.quantization.quantize_static`.
-- float16: `export.quantization`, and `onnxruntime.transformers.float16` as it is and
-  with the operators that we leave in float32.
+- float16: `export.quantization` and `onnxruntime.transformers.float16`.
 
 The error of rounding alone is measured with every pair of QuantizeLinear and
 DequantizeLinear computed in float32, since a processor without VNNI saturates in its
@@ -105,6 +105,7 @@ def write_float32(name: str, path: Path) -> None:
     import keras_resnet
     from export.graph.convert import convert
     from export.model.signature import make_signature
+    from export.quantization.passes import PRECISIONS
 
     keras.utils.set_random_seed(0)
     model = keras_resnet.build(name, classes=1000, input_shape=(SIDE, SIDE, 3))
@@ -118,7 +119,10 @@ def write_float32(name: str, path: Path) -> None:
         if hasattr(layer, "moving_mean"):
             layer.momentum = 0.0  # the statistics become those of the next batch
     model(random_images(16, seed=3), training=True)
-    onnx_ir.save(convert(make_signature(model, output="logits"), 17, "nhwc"), path)
+    converted = convert(make_signature(model, output="logits"), 17, "nhwc")
+    for change in PRECISIONS["float16"].prepare:
+        change(converted)
+    onnx_ir.save(converted, path)
 
 
 def ours(path: Path, precision: str, method: str = "percentile") -> bytes:
@@ -225,19 +229,13 @@ def quantize_static(path: Path, method: str) -> bytes:
     return result.read_bytes()
 
 
-def their_float16(path: Path, in_float32: str) -> bytes:
+def their_float16(path: Path, precision: str) -> bytes:
     """float16 by onnxruntime.transformers, which puts its nodes at the graph's end."""
     import onnx
     from onnxruntime.transformers import float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 
-    from export.quantization.float16 import IN_FLOAT32 as OURS
-
-    blocked = [*float16.DEFAULT_OP_BLOCK_LIST]
-    blocked += OURS if in_float32 == "ours" else []
-    model = float16.convert_float_to_float16(
-        onnx.load(path), keep_io_types=True, op_block_list=blocked
-    )
+    model = float16.convert_float_to_float16(onnx.load(path), keep_io_types=True)
     OnnxModel.graph_topological_sort(model.graph)
     return model.SerializeToString()
 
@@ -251,8 +249,7 @@ CANDIDATES: tuple[tuple[str, str, Callable[[Path, str], bytes], str], ...] = (
     ("int8", "quantize_static, percentile", quantize_static, "Percentile"),
     ("int8", "quantize_static, minmax", quantize_static, "MinMax"),
     ("float16", "ours", ours, "float16"),
-    ("float16", "onnxruntime.transformers", their_float16, "theirs"),
-    ("float16", "the same, our operators", their_float16, "ours"),
+    ("float16", "onnxruntime.transformers", their_float16, "float16"),
 )
 
 
