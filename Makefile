@@ -28,6 +28,7 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/pyright
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # Minutes each; the JAX backend, Fashion-MNIST and the parity of every network.

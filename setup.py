@@ -66,6 +66,7 @@ setup(
             "pytest-timeout>=2.3",  # a hanging test fails
             "pytest-xdist>=3.8",  # two files of tests at a time
             "ruff~=0.17.6",  # lint and format; another minor formats in another way
+            "pyright[nodejs]>=1.1.414",  # types; with its own node, from the index
         ],
         "docs": [
             "mkdocs>=1.6.1,<2",  # the site; 2 has no plugins

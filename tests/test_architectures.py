@@ -1,6 +1,5 @@
 """The table: names, errors, and that it costs nothing to read."""
 
-import importlib.util
 import json
 import os
 import re
@@ -194,9 +193,6 @@ def test_a_foreign_json_record_is_refused(change, reason):
         Architecture.from_json(record)
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("pyright") is None, reason="pyright is not installed"
-)
 def test_type_checkers_see_the_public_functions(tmp_path):
     (tmp_path / "right.py").write_text(
         "import keras_resnet\n"
