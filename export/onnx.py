@@ -177,7 +177,7 @@ class Onnx(Format):
         from export.graph.convert import convert
         from export.graph.counts import count
         from export.quantization.images import images_of
-        from export.quantization.measure import measure_float32
+        from export.quantization.measure import Evaluation
         from export.quantization.quantize import quantize
 
         config, signature, verbose = self.config, self.signature, self.config.verbose
@@ -200,9 +200,8 @@ class Onnx(Format):
             metadata["calibration"] = quantized.calibration
             metadata["accuracy"] = quantized.accuracy
         elif evaluation:
-            metadata["accuracy"] = measure_float32(
-                self.model, config, evaluation, verbose
-            )
+            measured = Evaluation(evaluation, config, verbose)
+            metadata["accuracy"] = measured.of_float32(self.model)
         self.summary = f", {len(self.model.graph)} nodes"
         return metadata
 

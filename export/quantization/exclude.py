@@ -8,9 +8,8 @@ import numpy as np
 import onnx_ir as ir
 
 from export.parity.compare import comparable
-from export.quantization.config import QuantizationConfig
 from export.quantization.images import Images
-from export.quantization.measure import drop, measure, session_of
+from export.quantization.measure import Evaluation, drop, session_of
 from keras_resnet.common.errors import AccuracyError
 from keras_resnet.common.progress import Progress
 
@@ -30,16 +29,10 @@ class Search:
     """
 
     def __init__(
-        self,
-        model: ir.Model,
-        candidates: "Candidates",
-        evaluation_images: Images,
-        config: QuantizationConfig,
-        verbose: bool,
+        self, model: ir.Model, candidates: "Candidates", evaluation: Evaluation
     ):
-        self._candidates, self._config = candidates, config
-        self._images, self._verbose = evaluation_images, verbose
-        self.float32 = self._measure(model, "float32")
+        self._candidates, self._evaluation = candidates, evaluation
+        self.float32 = evaluation.measure(model, "float32")
         self.accuracies: dict[frozenset[str], dict] = {}
         self._accepted: ir.Model | None = None  # the last candidate that holds
 
@@ -62,20 +55,21 @@ class Search:
         assert self._accepted is not None
         accuracy = self.accuracies[excluded]
         self._say(
-            f"top-1 on {accuracy['images']} images of {self._images.name}: "
+            f"top-1 on {accuracy['images']} images of {self._evaluation.images.name}: "
             f"{self.float32['top1']:.2%} in float32, {accuracy['top1']:.2%} in "
-            f"{self._config.precision}, {len(excluded)} of {len(layers)} layers kept "
-            f"in float32{', chosen on these images' if excluded else ''}"
+            f"{self._evaluation.config.precision}, {len(excluded)} of {len(layers)} "
+            f"layers kept in float32{', chosen on these images' if excluded else ''}"
         )
         return excluded, self._accepted
 
     def _search(self, calibration_images: Images) -> frozenset[str]:
-        config, candidates = self._config, self._candidates
+        evaluation, candidates = self._evaluation, self._candidates
+        config, verbose = evaluation.config, evaluation.verbose
         batches = [
             images for images, _ in islice(calibration_images, SENSITIVITY_BATCHES)
         ]
         ranked = rank(
-            candidates.build, candidates.layers, config.layout, batches, self._verbose
+            candidates.build, candidates.layers, config.layout, batches, verbose
         )
         limit = int(MAX_EXCLUDED_SHARE * len(ranked))
         excluded = fewest(ranked, limit, self.holds) if limit else None
@@ -83,8 +77,8 @@ class Search:
             best = min(self.accuracies, key=self._lost)
             raise AccuracyError(
                 f"{config.precision} loses {self._lost(frozenset()):.2f} points of "
-                f"top-1 on {self._images.name!r}, and {self._lost(best):.2f} with the "
-                f"{len(best)} most sensitive of {len(ranked)} layers in float32; "
+                f"top-1 on {evaluation.images.name!r}, and {self._lost(best):.2f} with "
+                f"the {len(best)} most sensitive of {len(ranked)} layers in float32; "
                 f"max_drop={config.max_drop} are accepted."
             )
         return excluded
@@ -93,21 +87,18 @@ class Search:
         """Whether the accuracy is good enough with these layers in float32."""
         if excluded not in self.accuracies:
             candidate = self._candidates.build(excluded)
-            accuracy = self._measure(candidate, f"{len(excluded)} excluded")
-            self.accuracies[excluded] = accuracy
-            if self._lost(excluded) <= self._config.max_drop:
+            name = f"{len(excluded)} excluded"
+            self.accuracies[excluded] = self._evaluation.measure(candidate, name)
+            if self._lost(excluded) <= self._evaluation.config.max_drop:
                 self._accepted = candidate
-        return self._lost(excluded) <= self._config.max_drop
+        return self._lost(excluded) <= self._evaluation.config.max_drop
 
     def _lost(self, excluded: frozenset[str]) -> float:
         """Points of top-1."""
         return drop(self.float32, self.accuracies[excluded])
 
-    def _measure(self, model: ir.Model, name: str) -> dict:
-        return measure(model, self._config, self._images, name, self._verbose)
-
     def _say(self, text: str) -> None:
-        if self._verbose:
+        if self._evaluation.verbose:
             print(text)
 
 

@@ -4,6 +4,7 @@ The model runs in onnxruntime on the CPU.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
@@ -73,59 +74,50 @@ def evaluate(
     return {"top1": first / count, "top5": top5, "images": count}
 
 
-def measure(
-    model: ir.Model,
-    config: QuantizationConfig,
-    evaluation_images: Images,
-    name: str,
-    verbose: bool,
-) -> dict:
-    """`evaluate` of a model in memory, whose progress is shown under a name."""
-    run = session_of(model, config.layout).outputs
-    return evaluate(run, evaluation_images.watched(f"validating {name}", verbose))
-
-
 def drop(reference: dict, lowered: dict) -> float:
     """Points of top-1 that were lost; below zero where some were won."""
     return round(100 * (reference["top1"] - lowered["top1"]), 6)
 
 
-def measure_float32(
-    model: ir.Model,
-    config: QuantizationConfig,
-    evaluation_images: Images,
-    verbose: bool = False,
-) -> dict:
-    """The accuracy of a float32 model, as `Quantized.accuracy` has it.
+@dataclass(frozen=True)
+class Evaluation:
+    """Measures models on the same labelled images.
 
-    Args:
-        model, evaluation_images: as `quantize` takes them.
-        config: for its layout.
-        verbose: show the progress and the finding.
+    Attributes:
+        images: labelled, at least one.
+        config: for the layout of the models' input and the drop that is accepted.
+        verbose: show the progress and the findings.
     """
-    accuracy = measure(model, config, evaluation_images, "float32", verbose)
-    if verbose:
-        print(
-            f"top-1 on {accuracy['images']} images of {evaluation_images.name}: "
-            f"{accuracy['top1']:.2%}"
-        )
-    return accuracy_record(config, evaluation_images, accuracy, accuracy)
 
+    images: Images
+    config: QuantizationConfig
+    verbose: bool = False
 
-def accuracy_record(
-    config: QuantizationConfig,
-    evaluation_images: Images,
-    float32: dict,
-    exported: dict,
-    chosen_on_these: bool = False,
-) -> dict:
-    """The accuracy for the file's metadata."""
-    return {
-        "data": evaluation_images.name,
-        "images": float32["images"],
-        "float32": {top: float32[top] for top in ("top1", "top5")},
-        "exported": {top: exported[top] for top in ("top1", "top5")},
-        "drop_points": drop(float32, exported),
-        "max_drop": config.max_drop,
-        "chosen_on_these": chosen_on_these,
-    }
+    def measure(self, model: ir.Model, name: str) -> dict:
+        """`evaluate` of a model, whose progress is shown under a name."""
+        run = session_of(model, self.config.layout).outputs
+        return evaluate(run, self.images.watched(f"validating {name}", self.verbose))
+
+    def record(
+        self, float32: dict, exported: dict, chosen_on_these: bool = False
+    ) -> dict:
+        """The accuracy for the file's metadata, as `Quantized.accuracy` has it."""
+        return {
+            "data": self.images.name,
+            "images": float32["images"],
+            "float32": {top: float32[top] for top in ("top1", "top5")},
+            "exported": {top: exported[top] for top in ("top1", "top5")},
+            "drop_points": drop(float32, exported),
+            "max_drop": self.config.max_drop,
+            "chosen_on_these": chosen_on_these,
+        }
+
+    def of_float32(self, model: ir.Model) -> dict:
+        """The record of a model that stays in float32."""
+        accuracy = self.measure(model, "float32")
+        if self.verbose:
+            print(
+                f"top-1 on {accuracy['images']} images of {self.images.name}: "
+                f"{accuracy['top1']:.2%}"
+            )
+        return self.record(accuracy, accuracy)

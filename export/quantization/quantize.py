@@ -16,7 +16,7 @@ from export.quantization.calibrate import calibrate
 from export.quantization.config import QuantizationConfig
 from export.quantization.exclude import Search
 from export.quantization.images import Images
-from export.quantization.measure import accuracy_record
+from export.quantization.measure import Evaluation
 from export.quantization.passes import PRECISIONS
 from keras_resnet.common.errors import InputError
 
@@ -93,14 +93,11 @@ def quantize(
         if verbose:
             print("accuracy not measured")
     else:
-        search = Search(model, candidates, evaluation_images, config, verbose)
+        evaluation = Evaluation(evaluation_images, config, verbose)
+        search = Search(model, candidates, evaluation)
         excluded, quantized = search.run(calibration_images or evaluation_images)
-        accuracy = accuracy_record(
-            config,
-            evaluation_images,
-            search.float32,
-            search.accuracies[excluded],
-            chosen_on_these=bool(excluded),
+        accuracy = evaluation.record(
+            search.float32, search.accuracies[excluded], chosen_on_these=bool(excluded)
         )
     names = [name for name in candidates.layers if name in excluded]
     record = candidates.calibration | {"kept_in_float": names}
