@@ -3,6 +3,7 @@
 Importing this module imports no Keras; calling a function does.
 """
 
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Protocol
 
 from keras_resnet.architectures import PAPERS, get_architecture
@@ -42,8 +43,10 @@ _DOCUMENTATION = """{title}
     """
 
 
-class Application(Protocol):
+class _Application(Protocol):
     """The signature that every function here has; keras.applications' own."""
+
+    __name__: str
 
     def __call__(
         self,
@@ -67,49 +70,25 @@ class Application(Protocol):
         ...
 
 
-def _application(public_name: str, name: str) -> Application:
+_METHOD = signature(_Application.__call__)
+_SIGNATURE = _METHOD.replace(parameters=list(_METHOD.parameters.values())[1:])
+
+
+def _application(public_name: str, name: str) -> _Application:
     """The public function for one row of the table."""
 
-    def application(
-        include_top=True,
-        weights=None,
-        input_tensor=None,
-        input_shape=None,
-        pooling=None,
-        classes=None,
-        classifier_activation="softmax",
-        name=None,
-        output_stride=None,
-        drop_path_rate=None,
-        drop_rate=None,
-        zero_init_residual=None,
-        norm=None,
-        activation=None,
-        antialias=None,
-    ):
+    def application(*args, **kwargs):
         from keras_resnet.model import build
 
-        return build(
-            architecture,
-            include_top=include_top,
-            weights=weights,
-            input_tensor=input_tensor,
-            input_shape=input_shape,
-            pooling=pooling,
-            classes=classes,
-            classifier_activation=classifier_activation,
-            name=name,
-            output_stride=output_stride,
-            drop_path_rate=drop_path_rate,
-            drop_rate=drop_rate,
-            zero_init_residual=zero_init_residual,
-            norm=norm,
-            activation=activation,
-            antialias=antialias,
-        )
+        try:
+            arguments = _SIGNATURE.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise TypeError(f"{public_name}() {error}") from None
+        return build(architecture, **arguments)
 
     architecture = get_architecture(name)
     application.__name__ = application.__qualname__ = public_name
+    vars(application)["__signature__"] = _SIGNATURE
     application.__doc__ = _DOCUMENTATION.format(
         title=f"{public_name}, built by `keras_resnet.build({name!r}, ...)`.",
         blocks=", ".join(map(str, architecture.depths)),
@@ -298,177 +277,9 @@ DenseNet169 = _application("DenseNet169", "densenet169")
 DenseNet201 = _application("DenseNet201", "densenet201")
 SENet154 = _application("SENet154", "senet154")
 
-# fmt: off
-__all__ = [
-    "DenseNet121",
-    "DenseNet161",
-    "DenseNet169",
-    "DenseNet201",
-    "ECAResNeXt26t_32x4d",
-    "ECAResNeXt50t_32x4d",
-    "ECAResNet26t",
-    "ECAResNet50d",
-    "ECAResNet50d_pruned",
-    "ECAResNet50t",
-    "ECAResNet101d",
-    "ECAResNet101d_pruned",
-    "ECAResNet200d",
-    "ECAResNet269d",
-    "ECAResNetLight",
-    "Res2NeXt50",
-    "Res2Net50_14w_8s",
-    "Res2Net50_26w_4s",
-    "Res2Net50_26w_6s",
-    "Res2Net50_26w_8s",
-    "Res2Net50_48w_2s",
-    "Res2Net50d",
-    "Res2Net101_26w_4s",
-    "Res2Net101d",
-    "ResNeSt14d",
-    "ResNeSt26d",
-    "ResNeSt50d",
-    "ResNeSt50d_1s4x24d",
-    "ResNeSt50d_4s2x40d",
-    "ResNeSt101e",
-    "ResNeSt200e",
-    "ResNeSt269e",
-    "ResNeXt50_32x4d",
-    "ResNeXt50d_32x4d",
-    "ResNeXt101_32x4d",
-    "ResNeXt101_32x8d",
-    "ResNeXt101_32x16d",
-    "ResNeXt101_32x32d",
-    "ResNeXt101_64x4d",
-    "ResNet8",
-    "ResNet8V2",
-    "ResNet10t",
-    "ResNet14",
-    "ResNet14V2",
-    "ResNet14t",
-    "ResNet18",
-    "ResNet18V1",
-    "ResNet18V2",
-    "ResNet18_vd",
-    "ResNet18d",
-    "ResNet20",
-    "ResNet20V2",
-    "ResNet26",
-    "ResNet26d",
-    "ResNet26t",
-    "ResNet32",
-    "ResNet32V2",
-    "ResNet34",
-    "ResNet34V1",
-    "ResNet34V2",
-    "ResNet34_vd",
-    "ResNet34d",
-    "ResNet44",
-    "ResNet44V2",
-    "ResNet50",
-    "ResNet50V1",
-    "ResNet50V2",
-    "ResNet50_gn",
-    "ResNet50_keras",
-    "ResNet50_vd",
-    "ResNet50c",
-    "ResNet50d",
-    "ResNet50s",
-    "ResNet50t",
-    "ResNet50v2_keras",
-    "ResNet56",
-    "ResNet56V2",
-    "ResNet101",
-    "ResNet101V1",
-    "ResNet101V2",
-    "ResNet101_keras",
-    "ResNet101_vd",
-    "ResNet101c",
-    "ResNet101d",
-    "ResNet101s",
-    "ResNet101v2_keras",
-    "ResNet110",
-    "ResNet110V2",
-    "ResNet152",
-    "ResNet152V1",
-    "ResNet152V2",
-    "ResNet152_keras",
-    "ResNet152_vd",
-    "ResNet152c",
-    "ResNet152d",
-    "ResNet152s",
-    "ResNet152v2_keras",
-    "ResNet164",
-    "ResNet164V2",
-    "ResNet200",
-    "ResNet200V1",
-    "ResNet200V2",
-    "ResNet200_vd",
-    "ResNet200d",
-    "ResNet1001",
-    "ResNet1001V2",
-    "ResNet1202",
-    "ResNet1202V2",
-    "ResNetAA34d",
-    "ResNetAA50",
-    "ResNetAA50d",
-    "ResNetAA101d",
-    "ResNetBlur18",
-    "ResNetBlur50",
-    "ResNetBlur50d",
-    "ResNetBlur101d",
-    "ResNetRS50",
-    "ResNetRS101",
-    "ResNetRS152",
-    "ResNetRS200",
-    "ResNetRS270",
-    "ResNetRS350",
-    "ResNetRS420",
-    "ResNetV2_18",
-    "ResNetV2_18d",
-    "ResNetV2_34",
-    "ResNetV2_34d",
-    "ResNetV2_50",
-    "ResNetV2_50d",
-    "ResNetV2_50d_evos",
-    "ResNetV2_50d_frn",
-    "ResNetV2_50d_gn",
-    "ResNetV2_50t",
-    "ResNetV2_50x1_bit",
-    "ResNetV2_50x3_bit",
-    "ResNetV2_101",
-    "ResNetV2_101d",
-    "ResNetV2_101x1_bit",
-    "ResNetV2_101x3_bit",
-    "ResNetV2_152",
-    "ResNetV2_152d",
-    "ResNetV2_152x2_bit",
-    "ResNetV2_152x4_bit",
-    "SENet154",
-    "SEResNeXt26d_32x4d",
-    "SEResNeXt26t_32x4d",
-    "SEResNeXt50_32x4d",
-    "SEResNeXt101_32x4d",
-    "SEResNeXt101_32x8d",
-    "SEResNeXt101_64x4d",
-    "SEResNeXt101d_32x8d",
-    "SEResNeXtAA101d_32x8d",
-    "SEResNeXtAA201d_32x8d",
-    "SEResNet18",
-    "SEResNet34",
-    "SEResNet50",
-    "SEResNet50t",
-    "SEResNet101",
-    "SEResNet152",
-    "SEResNet152d",
-    "SEResNet200d",
-    "SEResNet269d",
-    "SEResNetAA50d",
-    "SKResNeXt50_32x4d",
-    "SKResNet18",
-    "SKResNet34",
-    "SKResNet50",
-    "SKResNet50d",
-    "WideResNet50_2",
-    "WideResNet101_2",
+# Type checkers take all names without an underscore, which are the same.
+__all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
+    name
+    for name, value in globals().items()
+    if getattr(value, "__module__", None) == __name__ and not name.startswith("_")
 ]
-# fmt: on

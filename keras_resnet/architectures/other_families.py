@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from keras_resnet.architectures.architecture import Architecture
-from keras_resnet.architectures.letters import D, E
 from keras_resnet.architectures.records import (
     DenseLayer,
     Res2Net,
@@ -16,6 +15,7 @@ from keras_resnet.architectures.records import (
     SplitAttention,
 )
 from keras_resnet.architectures.resnet import RESNET18, RESNET50
+from keras_resnet.architectures.timm_resnet import D, E
 
 _26, _50 = (2, 2, 2, 2), (3, 4, 6, 3)
 _101, _200, _269 = (3, 4, 23, 3), (3, 24, 36, 3), (3, 30, 48, 8)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from keras_resnet.architectures.architecture import Architecture
-from keras_resnet.architectures.letters import D, T
 from keras_resnet.architectures.records import ImageNetStem
 from keras_resnet.architectures.resnet import (
     RESNET18,
@@ -14,6 +13,7 @@ from keras_resnet.architectures.resnet import (
     preactivated,
     v1,
 )
+from keras_resnet.architectures.timm_resnet import D, T
 
 _ROWS = (  # name, parent, changes, paper
     ("resnetv2_18", RESNET18, {}, "He2016"),

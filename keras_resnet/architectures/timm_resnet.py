@@ -7,9 +7,31 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from keras_resnet.architectures.architecture import Architecture
-from keras_resnet.architectures.letters import AA, BLUR, ECA, RS, SE, C, D, E, S, T
-from keras_resnet.architectures.records import Basic, Bottleneck, DeepStem
+from keras_resnet.architectures.records import (
+    Basic,
+    Bottleneck,
+    DeepStem,
+    EfficientAttention,
+    SqueezeExcitation,
+)
 from keras_resnet.architectures.resnet import RESNET18, RESNET50
+
+# The letters and prefixes of timm's names, as what they change in a row; C and D are in
+# He2018, fig. 2.
+C = {"stem": DeepStem((32, 32, 64))}  # a deep stem
+S = {"stem": DeepStem((64, 64, 128))}
+D = C | {"shortcut": "D"}  # a deep stem, and a pool in the shortcut
+E = S | {"shortcut": "D"}
+T = D | {"stem": DeepStem((24, 32, 64))}
+SE = {"attention": SqueezeExcitation()}
+ECA = {"attention": EfficientAttention()}
+AA = {"antialias": "average"}
+BLUR = {"antialias": "blur"}
+RS = {  # ResNet-RS (Bello2021)
+    "stem": DeepStem((32, 32, 64), pool="convolution"),
+    "shortcut": "D",
+    "attention": SqueezeExcitation(ratio=1 / 4),
+}
 
 
 def _next(groups: int, base_width: int) -> dict:

@@ -8,11 +8,11 @@ side, which Keras's "same" is not at stride 2.
     y = bottleneck_block(x, 64, stride=2, name="encoder-0")  # 256 channels
 """
 
-from keras_resnet.blocks.attention import efficient_attention as efficient_attention
-from keras_resnet.blocks.attention import squeeze_excitation as squeeze_excitation
 from keras_resnet.blocks.bottleneck import basic_block as basic_block
 from keras_resnet.blocks.bottleneck import bottleneck_block as bottleneck_block
 from keras_resnet.blocks.dense import dense_features as dense_features
+from keras_resnet.blocks.parts import efficient_attention as efficient_attention
+from keras_resnet.blocks.parts import squeeze_excitation as squeeze_excitation
 from keras_resnet.blocks.preactivation import (
     preactivation_basic_block as preactivation_basic_block,
 )

@@ -1,9 +1,7 @@
 """Basic and bottleneck blocks in the original order: convolution, norm, activation."""
 
 from keras_resnet.architectures.records import Attention
-from keras_resnet.blocks.attention import attend
-from keras_resnet.blocks.pools import antialias_pool
-from keras_resnet.blocks.shortcut import join, project_shortcut
+from keras_resnet.blocks.parts import antialias_pool, attend, join, project_shortcut
 from keras_resnet.common.errors import InputError
 from keras_resnet.common.numbers import check_choice, check_whole
 from keras_resnet.style import DEFAULT_STYLE, Style

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from keras import layers
 
-from keras_resnet.blocks.pools import stem_max_pool
+from keras_resnet.blocks.parts import stem_max_pool
 from keras_resnet.common.errors import InputError
 from keras_resnet.layers import NHWC
 from keras_resnet.style import DEFAULT_STYLE, Style

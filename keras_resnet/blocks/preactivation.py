@@ -1,7 +1,7 @@
 """Basic and bottleneck blocks in full pre-activation order (v2)."""
 
 from keras_resnet.blocks.bottleneck import group_width
-from keras_resnet.blocks.shortcut import join, project_shortcut
+from keras_resnet.blocks.parts import join, project_shortcut
 from keras_resnet.common.numbers import check_choice
 from keras_resnet.style import DEFAULT_STYLE, Style
 

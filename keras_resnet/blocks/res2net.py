@@ -6,8 +6,7 @@ Gao et al. 2019, "Res2Net: A New Multi-scale Backbone Architecture", arXiv:1904.
 from keras import layers
 
 from keras_resnet.blocks.bottleneck import group_width
-from keras_resnet.blocks.pools import padded_average_pool
-from keras_resnet.blocks.shortcut import join, project_shortcut
+from keras_resnet.blocks.parts import join, padded_average_pool, project_shortcut
 from keras_resnet.common.errors import InputError
 from keras_resnet.layers import ChannelSplit
 from keras_resnet.style import DEFAULT_STYLE, Style

@@ -6,9 +6,8 @@ dilated 3x3, as there.
 
 from keras import layers
 
-from keras_resnet.blocks.attention import divisible
 from keras_resnet.blocks.bottleneck import group_width
-from keras_resnet.blocks.shortcut import join, project_shortcut
+from keras_resnet.blocks.parts import divisible, join, project_shortcut
 from keras_resnet.common.errors import InputError
 from keras_resnet.layers import NHWC, ChannelSplit
 from keras_resnet.style import DEFAULT_STYLE, Style

@@ -5,10 +5,13 @@ Zhang et al. 2020, "ResNeSt: Split-Attention Networks", arXiv:2004.08955, sectio
 
 from keras import layers
 
-from keras_resnet.blocks.attention import divisible
 from keras_resnet.blocks.bottleneck import group_width
-from keras_resnet.blocks.pools import padded_average_pool
-from keras_resnet.blocks.shortcut import join, project_shortcut
+from keras_resnet.blocks.parts import (
+    divisible,
+    join,
+    padded_average_pool,
+    project_shortcut,
+)
 from keras_resnet.common.errors import InputError
 from keras_resnet.layers import NHWC, ChannelSplit
 from keras_resnet.style import DEFAULT_STYLE, Style
