@@ -200,9 +200,7 @@ def _branch(net, block, filters, index, inputs, size, end) -> Iterator[Count]:
 def _attention(block: Block, filters: int, outputs: int) -> Count:
     attention = getattr(block, "attention", None)
     if isinstance(attention, SqueezeExcitation):
-        step = attention.divisor
-        steps = int(outputs * attention.ratio + step / 2) // step
-        reduced = step * max(1, steps)
+        reduced = _multiple(outputs * attention.ratio, attention.divisor)
         down = _convolution(1, outputs, reduced, 1, bias=True)
         return down + _convolution(1, reduced, outputs, 1, bias=True)
     if isinstance(attention, EfficientAttention):

@@ -207,8 +207,8 @@ def _input(net: Architecture, include_top, input_tensor, input_shape, name):
                 f"input_tensor of {input_tensor.dtype}: a floating-point one is needed."
             )
         shape = tuple(input_tensor.shape[1:])
-        given = tuple(input_shape) if isinstance(input_shape, list) else input_shape
-        if given not in (None, shape):
+        wanted = tuple(input_shape) if isinstance(input_shape, list) else input_shape
+        if wanted not in (None, shape):
             raise InputError(
                 f"input_shape={input_shape} does not fit input_tensor, which has "
                 f"{shape}: leave one of them out."

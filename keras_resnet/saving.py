@@ -270,30 +270,25 @@ def read_member(path: str | os.PathLike, name: str) -> Any:
 
 
 def _read(path: str | os.PathLike, member: str) -> Any:
-    """The JSON of a member of the file; None if there is none."""
-    _check(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if member not in archive.namelist():
-                return None
-            if archive.getinfo(member).file_size > _MOST_BYTES:
-                raise ValueError(f"more than {_MOST_BYTES} bytes")
-            return json.loads(archive.read(member))
-    except Exception as error:  # a file can be wrong in any way
-        raise InputError(f"{path}: its {member} cannot be read ({error}).") from error
-
-
-def _check(path: str | os.PathLike) -> None:
-    """Raises an InputError unless `path` is a whole zip archive with a Keras model."""
-    path = Path(path)
-    if not path.exists():
+    """The JSON of a member of a `.keras` file; None if there is none."""
+    if not Path(path).exists():
         raise InputError(f"{path}: no such file.")
     try:
-        with zipfile.ZipFile(path) as archive:
-            whole = "config.json" in archive.namelist()
+        archive = zipfile.ZipFile(path)
     except Exception as error:  # a file can be wrong in any way
         raise InputError(
             f"{path} is not a whole .keras file ({error}): it may be truncated."
         ) from error
-    if not whole:
-        raise InputError(f"{path} is a zip archive, but not a .keras file.")
+    with archive:
+        if "config.json" not in archive.namelist():
+            raise InputError(f"{path} is a zip archive, but not a .keras file.")
+        if member not in archive.namelist():
+            return None
+        try:
+            if archive.getinfo(member).file_size > _MOST_BYTES:
+                raise ValueError(f"more than {_MOST_BYTES} bytes")
+            return json.loads(archive.read(member))
+        except Exception as error:  # again in any way
+            raise InputError(
+                f"{path}: its {member} cannot be read ({error})."
+            ) from error

@@ -113,7 +113,7 @@ class Architecture:
                     f"{field}={of_blocks[field]!r} of architecture {self.name!r}: "
                     f"{kind.__name__} blocks have no place for it."
                 )
-        blocks = tuple(replace(one, **of_blocks) for one in blocks)
+        blocks = tuple(replace(block, **of_blocks) for block in blocks)
         changes["block"] = blocks if isinstance(block, tuple) else blocks[0]
         return replace(self, **changes)
 

@@ -36,12 +36,12 @@ def _accepts(annotation: Any, value: Any) -> bool:
     if get_origin(annotation) in (Union, UnionType):
         return any(_accepts(choice, value) for choice in choices)
     if get_origin(annotation) is Literal:  # True is 1 to Python, and not here
-        return any(value == one and type(value) is type(one) for one in choices)
+        return any(value == item and type(value) is type(item) for item in choices)
     if get_origin(annotation) is tuple:
         if not isinstance(value, tuple):
             return False
         if choices[-1] is Ellipsis:
-            return all(_accepts(choices[0], entry) for entry in value)
+            return all(_accepts(choices[0], item) for item in value)
         return len(value) == len(choices) and all(map(_accepts, choices, value))
     if annotation is int:
         return isinstance(value, int) and is_whole(value)
@@ -89,7 +89,7 @@ def changes(record: Any) -> str:
 def to_json(record: Any) -> Any:
     """A record as nested dictionaries, each with its class's name as "type"."""
     if isinstance(record, tuple):
-        return [to_json(entry) for entry in record]
+        return [to_json(item) for item in record]
     if not hasattr(record, "__dataclass_fields__"):
         return record
     return {"type": type(record).__name__} | {
@@ -113,7 +113,7 @@ def from_json(value: Any, kinds: dict[str, type], depth: int = 0) -> Any:
     if depth > MAX_JSON_DEPTH:
         raise InputError(f"records are nested deeper than {MAX_JSON_DEPTH}")
     if isinstance(value, list):
-        return tuple(from_json(entry, kinds, depth + 1) for entry in value)
+        return tuple(from_json(item, kinds, depth + 1) for item in value)
     if not isinstance(value, dict):
         return value
     kind = kinds.get(str(value.get("type")))

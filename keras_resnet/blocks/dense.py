@@ -50,31 +50,12 @@ def dense_features(
     return style.norm_activation(x, **names)
 
 
-def dense_block(
-    x,
-    depth: int,
-    growth: int,
-    *,
-    style: Style = DEFAULT_STYLE,
-    name: str,
-):
+def dense_block(x, depth: int, growth: int, *, style: Style = DEFAULT_STYLE, name: str):
     """Layers that each see the input and all that the layers before them made.
 
     A layer is a 1x1 convolution to `4 * growth` channels and a 3x3 to `growth`, with
-    normalization and activation before each (section 3, "Bottleneck layers").
-
-    Args:
-        x: a Keras tensor of (batch, height, width, channels).
-        depth: layers.
-        growth: channels that each layer adds.
-        style: of convolutions, normalizations and activations.
-        name: prefix of the block's layers.
-
-    Returns:
-        (batch, height, width, channels + depth * growth).
-
-    Raises:
-        InputError: depth or growth is below 1.
+    normalization and activation before each (section 3, "Bottleneck layers"); there
+    are `depth` layers, and each adds `growth` channels.
     """
     if min(depth, growth) < 1:
         raise InputError(f"depth={depth}, growth={growth} of {name}: 1 or more needed.")
@@ -89,24 +70,8 @@ def dense_block(
     return x
 
 
-def transition(
-    x,
-    filters: int,
-    *,
-    style: Style = DEFAULT_STYLE,
-    name: str,
-):
-    """A 1x1 convolution and a 2x2 average pool at stride 2 (section 3).
-
-    Args:
-        x: a Keras tensor of (batch, height, width, channels).
-        filters: channels that leave.
-        style: of convolutions, normalizations and activations.
-        name: prefix of the layers.
-
-    Returns:
-        (batch, floor(height / 2), floor(width / 2), filters).
-    """
+def transition(x, filters: int, *, style: Style = DEFAULT_STYLE, name: str):
+    """A 1x1 convolution to `filters` channels and a 2x2 average pool (section 3)."""
     x = style.norm_activation(x, norm=f"{name}-norm", activation=f"{name}-relu")
     x = style.convolution(x, filters, 1, name=f"{name}-conv")
     return layers.AveragePooling2D(2, 2, data_format=NHWC, name=f"{name}-pool")(x)

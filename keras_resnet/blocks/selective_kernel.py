@@ -43,7 +43,12 @@ def selective_kernel_basic_block(
         style: of convolutions, normalizations and activations.
         drop_path: probability of leaving the branch out in training.
         zero_init: start the last normalization's scale at zero.
-        ratio, divisor, split_input: as in `selective_kernel`.
+        ratio: reduced channels of the attention over `filters` (1 / r in the paper).
+        divisor: the reduced channels are a multiple of it, so it is their least
+            number too (L in the paper).
+        split_input: give each path its half of the channels, which keeps the
+            parameters down where convolutions have one group (timm's
+            selective_kernel.py).
         name: prefix of the block's layers.
 
     Returns:
@@ -161,23 +166,8 @@ def selective_kernel(
 ):
     """Two convolutions of different reach, weighted and added (section 3.1, fig. 1).
 
-    Args:
-        x: a Keras tensor of (batch, height, width, channels).
-        filters: channels that leave.
-        stride: 1 or 2.
-        dilation: of the first path; the second has twice as much.
-        groups: of both convolutions.
-        style: of convolutions, normalizations and activations.
-        ratio: reduced channels of the attention over `filters` (1 / r in the paper).
-        divisor: the reduced channels are a multiple of it, so it is their least
-            number too (L in the paper).
-        split_input: give each path its half of the channels, which keeps the
-            parameters down where convolutions have one group (timm's
-            selective_kernel.py).
-        name: prefix of the layers.
-
-    Returns:
-        (batch, ceil(height / stride), ceil(width / stride), filters).
+    `dilation` is of the first path; the second has twice as much. The other arguments
+    are as in the blocks.
     """
     _check(x, stride, dilation, groups, split_input, name)
     near, far = ChannelSplit(PATHS, name=f"{name}-split")(x) if split_input else (x, x)

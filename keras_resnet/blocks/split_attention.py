@@ -98,14 +98,8 @@ def split_attention(
     """A 3x3 convolution into `radix` splits, and their sum weighted by attention.
 
     Section 3.1 and fig. 2, in the radix-major layout of the authors' code (appendix).
-    Its activations are ReLU whatever the style's, as in timm's split_attn.py.
-
-    Args:
-        x: a Keras tensor of (batch, height, width, channels).
-        dilation, groups, radix, style, name: as in `split_attention_block`.
-
-    Returns:
-        The shape of `x`.
+    Its activations are ReLU whatever the style's, as in timm's split_attn.py. The
+    arguments are as in `split_attention_block`; the shape stays.
     """
     channels = x.shape[-1]
     reduced = max(32, divisible(channels * radix / 4))  # as in timm's split_attn.py

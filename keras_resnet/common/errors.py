@@ -71,4 +71,4 @@ def closest(name: str, choices: Iterable[str], most: int = 3) -> str:
     near = difflib.get_close_matches(str(name).lower(), list(choices), n=most)
     if not near:
         return ""
-    return f" Did you mean {' or '.join(repr(one) for one in near)}?"
+    return f" Did you mean {' or '.join(map(repr, near))}?"

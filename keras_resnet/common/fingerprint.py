@@ -1,5 +1,6 @@
 """Which machine and which versions a result was made with. Imports none of them."""
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -95,10 +96,8 @@ def _gpus() -> tuple[list[str], list[str]]:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+        with contextlib.suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions

@@ -69,14 +69,14 @@ def _classes(labels: Sequence[str] | None, count: int) -> Sequence[tuple[str, st
     labels = () if labels is None else labels
     if isinstance(labels, str) or not hasattr(labels, "__len__"):
         raise InputError(f"labels={labels!r}: a name for each class is needed.")
-    given = len(labels) > 0
-    if not given or tuple(labels) == imagenet_labels():
+    unnamed = len(labels) == 0
+    if unnamed or tuple(labels) == imagenet_labels():
         classes = imagenet_classes()
     else:
         classes = [(str(index), name) for index, name in enumerate(labels)]
     if len(classes) != count:
         raise InputError(
-            f"labels: {len(labels) if given else 'none'} for outputs of {count} "
+            f"labels: {'none' if unnamed else len(labels)} for outputs of {count} "
             "classes; a name a class is needed (without any, the outputs are taken for "
             "the 1000 classes of ImageNet-1k)."
         )

@@ -76,7 +76,7 @@ class Preprocessing:
             if isinstance(images, list | tuple):
                 if not images:
                     raise InputError("images=[]: one image or more is needed.")
-                return ops.concatenate([self._batch(one) for one in images])
+                return ops.concatenate([self._batch(image) for image in images])
             return self._batch(images)
 
     def _batch(self, images: Any) -> Any:

@@ -95,19 +95,9 @@ def adapt(
 ) -> tuple[dict[str, Any], bool]:
     """Weights for as many channels and classes as the model has, without extra biases.
 
-    Args:
-        model: to be given weights.
-        arrays: array-likes by the names of `named_variables`.
-        head: "file" takes the file's classifier; where it has another number of
-            classes, a new one is initialised, with a warning. "new" initialises one.
-        epsilon: of the file's normalizations; None for the model's.
-        source: where the arrays come from, for the message.
-
-    Returns:
-        The arrays, and whether the model has the file's classifier.
-
-    Raises:
-        InputError: another value of `head`, or no classifier in the file.
+    `head` is as in `load_weights`, `epsilon` of the file's normalizations (None for the
+    model's), `source` for messages. Returns the arrays, and whether the model has the
+    file's classifier; an InputError where `head` is another or the file has none.
     """
     arrays = dict(arrays)
     variables, layers = named_variables(model), named_layers(model)

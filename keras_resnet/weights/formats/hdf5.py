@@ -118,9 +118,9 @@ def explore(path: str) -> str:
         if not name.isprintable() or len(name) > MAX_NAME_CHARS:
             raise ValueError(f"{name[:60]!r} is no name of a network's array")
         if isinstance(item, h5py.Group):
-            given = item.attrs.get("name")
-            if isinstance(given, str) and given.isprintable():
-                names[name] = given[:MAX_NAME_CHARS]
+            layer = item.attrs.get("name")
+            if isinstance(layer, str) and layer.isprintable():
+                names[name] = layer[:MAX_NAME_CHARS]
         elif isinstance(item, h5py.Dataset) and item.dtype.kind == "f":
             places[name] = _place(name, item)
 
