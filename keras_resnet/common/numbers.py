@@ -6,7 +6,8 @@
         ...
     keras_resnet.common.errors.InputError: momentum=1.5: a number in [0, 1) is needed.
 
-Standard library only; NumPy's numbers are accepted as well. A bool is no number.
+Each takes the argument's name, for the message, and what was passed for it. Standard
+library only; NumPy's numbers are accepted as well. A bool is no number.
 """
 
 from collections.abc import Collection
@@ -37,17 +38,7 @@ def is_number(value: Any) -> bool:
 def check_whole(
     name: str, value: Any, minimum: int = 1, maximum: int | None = None
 ) -> None:
-    """Refuses anything but a whole number between two bounds.
-
-    Args:
-        name: of the argument, for the message.
-        value: what was passed for it.
-        minimum, maximum: the smallest and the largest accepted number; no upper
-            bound by default.
-
-    Raises:
-        InputError: `value` is no such number.
-    """
+    """Raises an InputError unless `value` is a whole number within the bounds."""
     if not is_whole(value, minimum, maximum):
         bounds = f"from {minimum}" if maximum is None else f"in [{minimum}, {maximum}]"
         raise InputError(f"{name}={value!r}: a whole number {bounds} is needed.")
@@ -62,16 +53,9 @@ def check_number(
     above: float | None = None,
     below: float | None = None,
 ) -> None:
-    """Refuses anything but a finite number between two bounds.
+    """Raises an InputError unless `value` is a finite number within the bounds.
 
-    Args:
-        name: of the argument, for the message.
-        value: what was passed for it.
-        minimum, maximum: the smallest and the largest accepted number.
-        above, below: in their place, bounds that are not accepted themselves.
-
-    Raises:
-        InputError: `value` is no such number.
+    `minimum` and `maximum` are accepted themselves; `above` and `below` are not.
     """
     accepted = (
         is_number(value)
@@ -91,16 +75,7 @@ def check_number(
 
 
 def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
-    """Refuses anything but one of `choices`.
-
-    Args:
-        name: of the argument, for the message.
-        value: what was passed for it.
-        choices: what is accepted; None may be among them.
-
-    Raises:
-        InputError: `value` is none of them.
-    """
+    """Raises an InputError unless `value` is one of `choices`, which may hold None."""
     if value not in choices:
         accepted = ", ".join(map(repr, choices))
         texts = [choice for choice in choices if isinstance(choice, str)]

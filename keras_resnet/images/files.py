@@ -120,16 +120,10 @@ def check_images(
     dtype: "np.typing.DTypeLike" = "uint8",
     source: str | os.PathLike = "an array",
 ) -> None:
-    """Refuses a batch of images of another shape or type, or of no images.
+    """Raises an InputError for a batch of another shape or type, or of no images.
 
-    Args:
-        images: the batch.
-        shape: of one image, such as (224, 224, 3); None stands for any number.
-        dtype: of its values.
-        source: where the images are from, for the message.
-
-    Raises:
-        InputError: it names the source, what it holds and what is needed.
+    `shape` is of one image, such as (224, 224, 3), None standing for any number; the
+    error names the source, what it holds and what is needed.
     """
     import numpy as np
 
