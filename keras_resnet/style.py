@@ -97,7 +97,9 @@ class Style:
         else:
             padding = "same"  # symmetric at stride 1, and nothing to pad at kernel 1
         layer = StandardizedConv2D if self.standardized else layers.Conv2D
-        initializer: Any = "zeros" if zero else _initializer()
+        initializer: Any = "zeros"
+        if not zero:
+            initializer = keras.initializers.VarianceScaling(2.0, "fan_out", "uniform")
         return layer(
             filters,
             kernel,
@@ -153,7 +155,3 @@ class Style:
 
 
 DEFAULT_STYLE = Style()  # He et al.'s
-
-
-def _initializer():
-    return keras.initializers.VarianceScaling(2.0, "fan_out", "uniform")

@@ -98,12 +98,9 @@ def to_json(record: Any) -> Any:
 
 
 def from_json(value: Any, kinds: dict[str, type], depth: int = 0) -> Any:
-    """The records that `to_json` wrote.
+    """The records that `to_json` wrote, from a value of JSON, which may be anything.
 
-    Args:
-        value: of a JSON file, which may hold anything.
-        kinds: the classes of records that are accepted, by name.
-        depth: how deep in the file `value` lies.
+    `kinds` are the accepted classes by name; `depth` is how deep the value lies.
 
     Raises:
         InputError: the value is nested too deep, or a record has an unknown type, an

@@ -134,11 +134,10 @@ def _default(name: str, weights: list[PublishedWeights]) -> PublishedWeights:
 
 def _spellings(weight: PublishedWeights) -> set[str]:
     """Everything that a record answers to, in lower case."""
-    names = (weight.tag, weight.name)
     return {
-        spelling.lower()
-        for name in names
-        for spelling in (name, f"{weight.publisher}/{name}")
+        f"{prefix}{name}".lower()
+        for prefix in ("", f"{weight.publisher}/")
+        for name in (weight.tag, weight.name)
     }
 
 

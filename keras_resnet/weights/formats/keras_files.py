@@ -67,12 +67,8 @@ def read_applications(path: Path) -> dict[str, StoredTensor]:
 def read_preset(folder: Path, config: dict) -> dict[str, StoredTensor]:
     """The weights in a keras-hub preset, with the classifier where it has one.
 
-    Args:
-        folder: with one of `PRESET_FILES` or both.
-        config: of its `config.json`, key "config".
-
-    Raises:
-        InputError: damaged, or no ResNet.
+    `config` is of its `config.json`, key "config". An InputError where the folder is
+    damaged or holds no ResNet.
     """
     if sum(config["stackwise_num_blocks"]) > MAX_PRESET_BLOCKS:
         raise InputError(f"{folder}: its config.json asks for too many blocks.")
@@ -103,11 +99,8 @@ def _numbered_variables(path: Path, names: dict[str, str]) -> dict:
     """Arrays by layer and kind, of a file that Keras 3's `save_weights` wrote.
 
     Its groups are numbered by class (`conv2d_1`) in the order of `model.layers`. Later
-    versions of Keras add the layer's name as an attribute.
-
-    Args:
-        path: of the file.
-        names: of the layers whose groups have no such attribute.
+    versions of Keras add the layer's name as an attribute; `names` has those of groups
+    without.
     """
     arrays, attributes = read_hdf5(path)
     variables = {}
@@ -162,9 +155,7 @@ def _layers(config: dict) -> Iterator[str]:
 def _from_keras(name: str, layers: set[str]) -> str:
     """`conv2_block1_0_bn` or `stack0_block0_0_bn` -> `layer1.0.downsample.1`.
 
-    Args:
-        name: of a layer of keras.applications' or keras-hub's networks.
-        layers: all names in the file, which tell v2 and the vd form.
+    `layers` are all names in the file, which tell v2 and the vd form.
     """
     preactivation, deep = "post_bn" in layers, "conv3_conv" in layers
     if match := _KERAS_BLOCK.fullmatch(name):
@@ -226,15 +217,8 @@ def require_same_graph(model: "keras.Model", other: dict, source: str) -> None:
     """Refuses weights of a network whose layers or strides are others.
 
     Shapes alone do not tell v1 from v1.5, or a plain net from one with shortcut A.
-    The head may differ.
-
-    Args:
-        model: to be given weights.
-        other: Keras's configuration of the model that has them.
-        source: where `other` comes from, for the message.
-
-    Raises:
-        MismatchError: naming the layers that differ.
+    The head may differ. `other` is Keras's configuration of the model that has the
+    weights, and `source` where it comes from; a MismatchError names what differs.
     """
     ours, theirs = _strides(json.loads(model.to_json())), _strides(other)
     faults = [

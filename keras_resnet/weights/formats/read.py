@@ -174,15 +174,8 @@ def read_json(path: Path) -> dict:
 def read_preprocessing(folder: Path) -> Preprocessing | None:
     """The preprocessing in the configuration of timm, transformers or keras-hub.
 
-    Args:
-        folder: with the `config.json`, `preprocessor_config.json` or
-            `image_converter.json` of its library.
-
-    Returns:
-        None where there is none of them, or where it leaves a part out.
-
-    Raises:
-        InputError: a file is damaged, or what it says cannot be done.
+    None where there is no such file in the folder, or where it leaves a part out; an
+    InputError where it is damaged, or what it says cannot be done.
     """
     for name, translate in (
         ("config.json", _from_timm),
