@@ -192,6 +192,7 @@ def _changed(**changes):
         {"model": "_hidden", "machine": {}},
         {"images_per_second": 10**400, "top1": 10**400, "quiet_p50_ms": 10**400},
         {"snr_db": 1e300, "load_ms": float("inf"), "uncertain": ["p", ["x"], 3]},
+        {"machine": {"gpus": 5, "cpu": ["a"], "time": None, "cores": {}}},
     ],
 )
 def test_odd_rows_are_drawn_as_far_as_they_go(tmp_path, changes):
@@ -199,6 +200,8 @@ def test_odd_rows_are_drawn_as_far_as_they_go(tmp_path, changes):
     path.write_text(_changed(**changes) + "\n" + _changed(batch=2) + "\n")
     main([str(path), "--out", str(tmp_path / "page.html")])
     assert (tmp_path / "page.html").read_text().count("<svg") >= 2
+    for suffix in (".png", ".md", ".csv"):
+        main([str(path), "--out", str(tmp_path / f"page{suffix}")])
 
 
 @pytest.mark.parametrize(

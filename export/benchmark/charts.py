@@ -50,13 +50,11 @@ SVG_STYLE: "dict[RcKeyType, Any]" = {
 def charts(rows: Sequence[Row]) -> dict[str, str]:
     """An SVG for each title; charts to which the rows have nothing are left out."""
     sampled = [row for row in rows if row.get("samples_ms")]
-    batched = [row for row in rows if row["batch"]]
-    fast = [row for row in batched if number(row.get("images_per_second")) is not None]
     kinds: dict[str, tuple[Callable, Sequence[Row]]] = {
         "Accuracy against latency": (_accuracy, _with_quality(rows)),
         "Latency": (_latency, rows),
         "Distribution of latencies": (_distributions, sampled),
-        "Throughput by batch": (_speed, fast),
+        "Throughput by batch": (_speed, list(filter(_has_speed, rows))),
     }
     return {
         title: _svg(title, draw, drawn)
@@ -67,7 +65,7 @@ def charts(rows: Sequence[Row]) -> dict[str, str]:
 
 def draw_png(rows: Sequence[Row], title: str) -> bytes:
     """The latency of each row, and beside it images/s by batch if there are several."""
-    several = len({row["batch"] for row in rows}) > 1
+    several = len({row["batch"] for row in rows if _has_speed(row)}) > 1
     size = (13 if several else 8, max(3, 1.6 + 0.3 * len(rows)))
     with rc_context({"text.parse_math": False}):
         figure = Figure(figsize=size, layout="constrained")
@@ -236,6 +234,10 @@ def _draw_distribution(axes, row: Row, look: dict[str, Any]) -> None:
     axes.plot(np.quantile(solid, shares), shares, **look)
 
 
+def _has_speed(row: Row) -> bool:
+    return bool(row["batch"]) and number(row.get("images_per_second")) is not None
+
+
 def _speed(figure, rows: Sequence[Row]) -> None:
     axes = figure.subplots()
     _draw_speed(axes, rows)
@@ -243,17 +245,17 @@ def _speed(figure, rows: Sequence[Row]) -> None:
 
 
 def _draw_speed(axes, rows: Sequence[Row]) -> None:
-    """A line a candidate over its batch sizes; rows without batches have none."""
+    """A line a candidate over its batch sizes; rows without a speed have none."""
     lines: dict[str, list] = {}
     for row, name in zip(rows, _names_of(rows), strict=True):
-        if row["batch"]:
+        if _has_speed(row):
             point = row["batch"], row["images_per_second"]
             lines.setdefault(name, []).append(point)
     looks = _looks_of(rows)
     for name, points in lines.items():
         batches, speeds = zip(*sorted(points), strict=True)
         axes.plot(batches, speeds, marker="o", label=name, **looks[name])
-    batches = sorted({row["batch"] for row in rows if row["batch"]})
+    batches = sorted({batch for points in lines.values() for batch, _ in points})
     axes.set_xscale("log", base=2)
     axes.set_xticks(batches, batches)
     axes.minorticks_off()

@@ -85,14 +85,10 @@ def run_module(
 ) -> Any:
     """The JSON that `python -m module REQUEST`, a fresh process, prints last.
 
-    Args:
-        module: of this package, wherever it lies.
-        request: its argument, as JSON.
-        what: is running, for the message.
-        while_waiting: called every so many seconds.
+    Meanwhile `while_waiting` is called, `every` so many seconds.
 
     Raises:
-        InputError: the process failed; its own last line, after `what`.
+        InputError: `what` failed; the process's own last line.
     """
     places = filter(None, [_ROOT, os.environ.get("PYTHONPATH")])
     process = subprocess.Popen(

@@ -265,8 +265,8 @@ def png(rows: Sequence[Row]) -> bytes:
 
     machine = rows[0]["machine"]
     cores = machine.get("usable_cores") or machine.get("logical_cores")
-    gpus = "".join(f"; {gpu}" for gpu in machine.get("gpus") or [])
-    title = f"{machine.get('cpu')}, {cores} cores{gpus}; {machine.get('time')}"
+    words = [f"{machine.get('cpu')}, {cores} cores", _joined(machine.get("gpus"), "; ")]
+    title = "; ".join(str(word) for word in [*words, machine.get("time")] if word)
     return draw_png(rows, title)
 
 
