@@ -43,7 +43,7 @@ else:
     # The values of a recipe that the command line changes: only those given.
     Changes = TypedDict(
         "Changes",
-        {one.name: Annotated[one.type, _flag(one.name)] for one in fields(Recipe)},
+        {key.name: Annotated[key.type, _flag(key.name)] for key in fields(Recipe)},
         total=False,
     )
 

@@ -1,8 +1,6 @@
 """From an architecture and a recipe to a compiled network: SGD, schedule, XLA."""
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -41,13 +39,17 @@ def compile_network(
         )
     steps = data.steps_per_epoch(recipe.batch_size)
     keras.utils.set_random_seed(recipe.seed)
-    with _dtype_policy(precision):
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
         network = build(
             architecture,
             input_shape=data.input_shape,
             classes=len(data.labels),
             classifier_activation=None,
         )
+    finally:
+        keras.config.set_dtype_policy(policy)
     network.compile(
         optimizer=make_optimizer(recipe, network, steps),
         loss=keras.losses.CategoricalCrossentropy(
@@ -57,17 +59,6 @@ def compile_network(
         jit_compile=JIT_COMPILE[xla],
     )
     return network
-
-
-@contextmanager
-def _dtype_policy(name: str) -> Iterator[None]:
-    """Sets Keras's global policy for what is made inside."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def make_optimizer(

@@ -52,9 +52,9 @@ def load(
             raise InputError(f"data={spec!r}: folder:PATH is needed.")
         data = _read_folder(spec, strict)
     else:
-        from keras_resnet.training import tfds_source
+        from keras_resnet.training.tfds_source import read_data_set
 
-        data = tfds_source.read(spec, data_dir)
+        data = read_data_set(spec, data_dir)
     if image_size is None:
         return data
     resized = replace(data.preprocessing, size=(image_size, image_size))

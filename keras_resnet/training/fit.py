@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf  # the data's; Keras's backend may be another
 
 from keras_resnet.architectures import Architecture, get_architecture
 from keras_resnet.common.errors import InputError
@@ -89,7 +90,7 @@ def train(
     begun = run_folder.is_begun(out, resume)
     if begun:
         run_folder.require_same(out, record)
-        if run_folder.is_finished(out):
+        if (out / run_folder.REPORT).exists():  # which is written last
             print(f"{out}: the run is finished; nothing to do.")
             return out
     elif resume:
@@ -193,8 +194,6 @@ def _fit(run: _Run, state: State, progress: TrainingProgress) -> bool | None:
     Returns:
         Whether XLA really compiled the training step.
     """
-    import tensorflow as tf  # of its errors; Keras's backend may be another
-
     data, recipe, tensorboard = run.data, run.recipe, run.out / "tensorboard"
     training = {"data": data.name, "recipe": recipe.to_json()}
     card = Card(run.architecture, data.labels, data.preprocessing, training)
@@ -231,8 +230,6 @@ def _fit(run: _Run, state: State, progress: TrainingProgress) -> bool | None:
 
 def _one_hot(batches, classes: int):
     """Labels as Keras's only loss with label smoothing wants them."""
-    import tensorflow as tf
-
     return batches.map(lambda images, labels: (images, tf.one_hot(labels, classes)))
 
 

@@ -50,25 +50,17 @@ class State:
 
 
 def is_begun(out: Path, resume: bool) -> bool:
-    """Whether `out` holds a run to go on with; False where a new one may begin.
+    """Whether there is a folder to go on in; False where a new run may begin.
 
     Raises:
-        InputError: `out` exists and `resume` is off, or it holds no run.
+        InputError: `out` exists and `resume` is off.
     """
-    if not out.exists():
-        return False
-    if not resume:
+    if out.exists() and not resume:
         raise InputError(
             f"{out} exists already: add --resume to go on with its run, or choose "
             "another --out."
         )
-    read_record(out)
-    return True
-
-
-def is_finished(out: Path) -> bool:
-    """Whether the run in `out` has nothing left to do. The report is written last."""
-    return (out / REPORT).exists()
+    return out.exists()
 
 
 def read_record(out: Path) -> dict:
@@ -103,8 +95,8 @@ def begin(out: Path, record: dict, data: "Data") -> None:
 
 def remove_leftovers(out: Path) -> None:
     """Removes what a process that was killed while it saved has left behind."""
-    for pattern in (".best.keras.*", ".last.keras.*"):
-        for folder in out.glob(pattern):
+    for name in (BEST, LAST):
+        for folder in out.glob(f".{name}.*"):
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -112,7 +104,8 @@ def require_same(out: Path, asked: dict) -> None:
     """Refuses to go on with other settings than the run in `out` began with.
 
     Raises:
-        InputError: naming each setting that differs, with both values.
+        InputError: naming each setting that differs, with both values; or `out`
+            holds no run.
     """
     recorded = _flat(read_record(out))
     asked = _flat(json.loads(json.dumps(asked)))  # tuples become lists, as recorded

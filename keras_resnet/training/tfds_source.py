@@ -41,7 +41,7 @@ _GZIP_HEADER = 10  # bytes of one without a name (RFC 1952, section 2.3)
 Builder = Any  # tfds.core.DatasetBuilder
 
 
-def read(spec: str, data_dir: Path | None = None) -> Data:
+def read_data_set(spec: str, data_dir: Path | None = None) -> Data:
     """A data set by its TFDS name, downloaded and prepared where it is not yet.
 
     Args:
@@ -68,10 +68,10 @@ def read(spec: str, data_dir: Path | None = None) -> Data:
     train, validation = (splits[s].num_examples for s in ("train", held_out))
     common_size = None if None in shape else shape[:2]
     if common_size and (train + validation) * np.prod(shape) <= IN_MEMORY_BYTES:
-        shuffled, held_out_set, mean, std = _in_memory(spec, builder, held_out)
+        images = _in_memory(spec, builder, held_out)
     else:
-        shuffled, held_out_set = _streamed(builder, held_out)
-        mean, std = IMAGENET_MEAN, IMAGENET_STD
+        images = _streamed(builder, held_out)
+    shuffled, held_out_images, mean, std = images
     return Data(
         name=spec,
         labels=labels,
@@ -79,15 +79,15 @@ def read(spec: str, data_dir: Path | None = None) -> Data:
         train_examples=train,
         validation_examples=validation,
         shuffled=shuffled,
-        held_out=held_out_set,
+        held_out=held_out_images,
         preprocessing=evaluation_preprocessing(common_size, mean, std),
     )
 
 
 def _streamed(builder: Builder, held_out: str):
-    """`Data.shuffled` and `Data.held_out` of many images, or of images of many sizes.
+    """As `_in_memory`, of many images or images of many sizes: encoded, on the disk.
 
-    They stay encoded, on the disk.
+    Their mean and deviation are ImageNet's.
     """
 
     def read_split(split, **reading):
@@ -107,13 +107,13 @@ def _streamed(builder: Builder, held_out: str):
             SHUFFLE_WINDOW, seed=seed, reshuffle_each_iteration=False
         )
 
-    return shuffled, read_split(held_out)
+    return shuffled, read_split(held_out), IMAGENET_MEAN, IMAGENET_STD
 
 
 def _in_memory(spec: str, builder: Builder, held_out: str):
-    """`Data.shuffled` and `Data.held_out` of decoded images; their mean and deviation.
+    """`shuffled` and `held_out` of `Data`, of decoded images; and what normalises them.
 
-    The mean and the deviation are those of the training images.
+    That is the mean and the deviation of the training images.
     """
     try:
         train, validation = (
