@@ -56,13 +56,13 @@ METRICS = {  # what MLPerf reports of a scenario: LoadGen's key, our name, its d
 }
 AT_ONCE = {"SingleStream": 1, "MultiStream": 8}  # images of a query
 SERVER = ("target_qps", "target_latency_ms")
-LEAST = {  # LoadGen counts in whole milliseconds and nanoseconds
+MINIMUM = {  # LoadGen counts in whole milliseconds and nanoseconds
     **dict.fromkeys(("samples", "batch", "queries"), 1),
     "seconds": 1e-3,
     "target_qps": 1e-6,
     "target_latency_ms": 1e-6,
 }
-MOST = 1e9
+MAXIMUM = 1e9
 
 
 @dataclass(frozen=True)
@@ -155,10 +155,10 @@ def _check(flags: Flags) -> None:
             "MLPerf LoadGen is not installed: pip install "
             "'keras-resnet-applications[loadgen]' or mlcommons-loadgen."
         )
-    for name, least in LEAST.items():
+    for name, minimum in MINIMUM.items():
         value = getattr(flags, name)
-        if value is not None and not least <= value <= MOST:
-            raise InputError(f"{name}={value}: accepted is {least:g} to {MOST:g}.")
+        if value is not None and not minimum <= value <= MAXIMUM:
+            raise InputError(f"{name}={value}: accepted is {minimum:g} to {MAXIMUM:g}.")
     for_server = [name for name in SERVER if getattr(flags, name) is not None]
     if flags.scenario == "Server" and flags.target_qps is None:
         raise InputError("scenario=Server: target_qps is needed.")
@@ -264,7 +264,7 @@ def read_log(path: Path, scenario: str) -> dict[str, Any]:
 
 def _line(result: dict[str, Any]) -> str:
     ((name, value),) = result["metric"].items()
-    metric = "not to be told yet" if value is None else f"{value:.4g}"
+    metric = "not known yet" if value is None else f"{value:.4g}"
     verdict = "VALID" if result["valid"] else "INVALID"
     why = result["invalid_because"] or result["early_stopping"]
     reason = "" if result["valid"] else f": {' '.join(why.split())}"

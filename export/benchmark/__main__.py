@@ -97,7 +97,7 @@ def benchmark(
         out = paths[0].with_name(f"{paths[0].stem}-latency")
     refuse_results(out, force)
     meter = Meter()
-    energy = ", ".join(meter.sources) or f"not told ({'; '.join(meter.missing)})"
+    energy = ", ".join(meter.sources) or f"unknown ({'; '.join(meter.missing)})"
     machine = {**fingerprint(), "command": command, "energy": energy}
     settings = {"spinning": spinning, "tf32": tf32}
     cases = list_cases(paths, providers, threads, batch_sizes, input_size, settings)
