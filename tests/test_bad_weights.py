@@ -123,7 +123,7 @@ def test_a_name_that_no_tensor_has(name, whole, refused, tmp_path):
     tensors[name] = tensors.pop("fc.bias")
     save_file(tensors, path)
     refused(path, "is no name|has no place|is missing")
-    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "bool"])
@@ -273,7 +273,7 @@ def test_a_keras_file_with_other_members(change, message, whole, refused, tmp_pa
     path = whole("keras")
     rewritten(path, change)
     refused(path, message)
-    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_a_download_goes_on_where_the_connection_broke(hub, weight):
 def test_a_download_that_never_goes_on_leaves_nothing(hub, weight, tmp_path):
     hub.cut = [120_000] + [0] * 20
     refused(weight, "resnet18.a1_in1k", "broke off", f"{hub.url}/timm/resnet18.a1_in1k")
-    sizes = [one.stat().st_size for one in (tmp_path / "hub").rglob("*")]
+    sizes = [file.stat().st_size for file in (tmp_path / "hub").rglob("*")]
     assert max(sizes) < 50_000
     hub.cut = []
     assert download.fetch(weight).read_bytes() == CONTENT
@@ -228,7 +228,7 @@ def test_a_file_of_keras_is_downloaded_once(keras_weight, server, tmp_path):
     forget()
     assert download.fetch(keras_weight) == path
     assert len(server.requests) == 1
-    assert [one.name for one in path.parent.iterdir()] == [KERAS_FILE]
+    assert [file.name for file in path.parent.iterdir()] == [KERAS_FILE]
 
 
 def test_a_damaged_file_of_keras_is_downloaded_anew(keras_weight, tmp_path):

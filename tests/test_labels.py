@@ -30,24 +30,24 @@ def test_imagenet_is_whole_and_in_order():
 def test_logits_and_probabilities_give_the_same(random_images):
     logits = random_images(1000)[:, :] * 3
     probabilities = keras.ops.softmax(logits)
-    found = decode_predictions(logits, top=3)
-    assert [len(one) for one in found] == [3, 3]
+    decoded = decode_predictions(logits, top=3)
+    assert [len(classes) for classes in decoded] == [3, 3]
     for row, best, again in zip(
         np.asarray(probabilities),
-        found,
+        decoded,
         decode_predictions(probabilities, 3),
         strict=True,
     ):
         order = row.argsort()[::-1][:3]
         assert [name for _, name, _ in best] == [imagenet_labels()[i] for i in order]
         np.testing.assert_allclose([p for *_, p in best], row[order], rtol=1e-5)
-        assert [one[:2] for one in again] == [one[:2] for one in best]
+        assert [names for *names, _ in again] == [names for *names, _ in best]
 
 
 def test_labels_of_ones_own():
     outputs = [[1.0, 3.0, 2.0], [0.0, 0.0, 9.0]]
     (first, second) = decode_predictions(outputs, labels=("ant", "bee", "cat"))
-    assert [one[:2] for one in first] == [("1", "bee"), ("2", "cat"), ("0", "ant")]
+    assert [row[:2] for row in first] == [("1", "bee"), ("2", "cat"), ("0", "ant")]
     assert second[0][1] == "cat"
     assert sum(p for *_, p in first) == pytest.approx(1)
     assert first[0][2] == pytest.approx(np.exp(3) / np.exp([1, 2, 3]).sum())

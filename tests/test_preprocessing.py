@@ -92,10 +92,10 @@ def test_a_tf_data_map_knows_no_sizes():
     """Files of several sizes, decoded, prepared and batched inside the pipeline."""
     import tensorflow as tf
 
-    cases = [one for one in GOLDEN["cases"] if one["size"] == 224]
+    cases = [case for case in GOLDEN["cases"] if case["size"] == 224]
     prepare = replace(LEVELS, crop=0.95)
-    chosen = [one for one in cases if one["crop"] == 0.95]
-    encoded = [tf.io.encode_png(cut_out(one)).numpy() for one in chosen]
+    chosen = [case for case in cases if case["crop"] == 0.95]
+    encoded = [tf.io.encode_png(cut_out(case)).numpy() for case in chosen]
 
     def load(content):
         return preprocess(tf.io.decode_png(content, channels=3), prepare)
@@ -137,7 +137,7 @@ def test_extreme_shapes_equal_pillow(shape, interpolation):
 
 def test_caffes_order_equals_keras_applications():
     pixels = photograph("china")[None, :100, :100]
-    mean, std = tuple(one / 255 for one in CAFFE), (1 / 255,) * 3
+    mean, std = tuple(value / 255 for value in CAFFE), (1 / 255,) * 3
     record = replace(RECORD, mean=mean, std=std, channel_order="bgr")
     expected = keras.applications.resnet.preprocess_input(pixels.astype("float32"))
     np.testing.assert_allclose(
@@ -229,10 +229,10 @@ def test_orientation_and_depth(tmp_path):
 
 
 def test_folders_and_files_are_found(photos):
-    found = find_images([photos / "dogs/0.png", photos / "cats"])
-    assert found[0] == photos / "dogs/0.png"
-    assert [one.name for one in found[1:3]] == ["0.jpg", "1.jpg"]
-    assert photos / "cats/deep/grey.png" in found and len(found) == 13
+    paths = find_images([photos / "dogs/0.png", photos / "cats"])
+    assert paths[0] == photos / "dogs/0.png"
+    assert [path.name for path in paths[1:3]] == ["0.jpg", "1.jpg"]
+    assert photos / "cats/deep/grey.png" in paths and len(paths) == 13
     with pytest.raises(InputError, match="no such file"):
         find_images([photos / "birds"])
     with pytest.raises(InputError, match="no images in it"):

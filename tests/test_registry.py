@@ -178,7 +178,7 @@ def test_a_network_without_weights_says_so(name):
 
 def test_listing_is_best_first():
     for name in ("resnet50", "resnext101_32x8d", "densenet121"):
-        figures = [BY_NAME[one].top1 or 0 for one in list_weights(name)]
+        figures = [BY_NAME[weights].top1 or 0 for weights in list_weights(name)]
         assert figures == sorted(figures, reverse=True)
     assert list_weights("resnet50_v2") == list_weights("resnetv2_50")
     assert {name.split(".")[0] for name in list_weights("resnet*_vd")} == {

@@ -33,7 +33,7 @@ def test_output_stride_dilates_in_place_of_striding(name, stride, random_images)
 
 def test_dilation_of_every_block():
     net = replace(get_architecture("resnet50"), output_stride=8)
-    rates = [(one.stage, one.first_dilation, one.dilation) for one in places(net)]
+    rates = [(at.stage, at.first_dilation, at.dilation) for at in places(net)]
     assert rates[7:9] == [(2, 1, 2), (2, 2, 2)]
     assert rates[13:15] == [(3, 2, 4), (3, 4, 4)]
 
@@ -47,7 +47,9 @@ def test_drop_path_leaves_branches_out_in_training_alone(random_images):
     for key, ours in named_variables(plain).items():
         ours.assign(theirs[key])
     np.testing.assert_allclose(model(images), plain(images), rtol=1e-5, atol=1e-5)
-    rates = [one.rate for one in model.layers if isinstance(one, keras.layers.Dropout)]
+    rates = [
+        layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)
+    ]
     np.testing.assert_allclose(rates, [0.3, 0.6, 0.9])  # linear from 0 on
     last = model.get_layer(f"{model.name}-layer4-0-drop-path")
     ones = keras.ops.ones((1000, 2, 2, 8))
@@ -98,7 +100,7 @@ def test_group_normalisation_on_any_row():
 @pytest.mark.parametrize("activation", ["silu", "gelu", "leaky_relu"])
 def test_activation_by_name(activation, random_images, tmp_path):
     model = build(tiny("resnet50"), activation=activation)
-    assert not any(isinstance(one, keras.layers.ReLU) for one in model.layers)
+    assert not any(isinstance(layer, keras.layers.ReLU) for layer in model.layers)
     images = random_images(64, 64, 3)
     keras_resnet.save_model(model, tmp_path / "model.keras")
     loaded = keras_resnet.load_model(tmp_path / "model.keras")
@@ -124,10 +126,10 @@ def test_head_dropout():
 def test_antialiasing_on_other_rows(kind, random_images):
     model = build(tiny("resnet50_v1"), antialias=kind, input_shape=(None, None, 3))
     strided = [
-        one
-        for one in model.layers
-        if isinstance(one, keras.layers.Conv2D) and "layer" in one.name
-        if one.strides != (1, 1) and "downsample" not in one.name
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Conv2D) and "layer" in layer.name
+        if layer.strides != (1, 1) and "downsample" not in layer.name
     ]
     assert strided == []
     assert model(random_images(96, 64, 3)).shape == (2, 1000)
@@ -192,8 +194,8 @@ def test_feature_maps_have_halving_sides(name, channels):
     model = build(name, include_top=False, input_shape=(128, 64, 3))
     maps = feature_maps(model)
     assert list(maps) == ["C1", "C2", "C3", "C4", "C5"]
-    for (_, one), level, width in zip(maps.items(), range(1, 6), channels, strict=True):
-        assert tuple(one.shape[1:]) == (128 >> level, 64 >> level, width)
+    for feature, level, width in zip(maps.values(), range(1, 6), channels, strict=True):
+        assert tuple(feature.shape[1:]) == (128 >> level, 64 >> level, width)
     pyramid = keras.Model(model.input, maps)
     assert set(pyramid(np.zeros((1, 128, 64, 3)))) == set(maps)
 
@@ -204,7 +206,7 @@ def test_feature_maps_behind_layers_of_ones_own_and_without_shortcuts():
     model = build(tiny("resnet50"), include_top=False, input_tensor=before)
     assert feature_maps(model)["C5"].shape[1:3] == (2, 2)
     plain = build(v2(tiny("plain20")))
-    assert [one.shape[1] for one in feature_maps(plain).values()] == [8, 8, 4, 2]
+    assert [x.shape[1] for x in feature_maps(plain).values()] == [8, 8, 4, 2]
 
 
 def test_feature_maps_of_a_loaded_model_and_of_another(tmp_path):

@@ -69,7 +69,7 @@ def test_sides_are_rounded_up(block, stride, random_images):
 def test_an_unchanged_shape_is_not_projected(block):
     same = outputs_of(block)
     for stride, projects in ((1, False), (2, True)):
-        names = [one.name for one in model_of(block, same, stride=stride).layers]
+        names = [layer.name for layer in model_of(block, same, stride=stride).layers]
         assert any("downsample" in name for name in names) == projects
 
 
@@ -170,7 +170,9 @@ def test_a_dense_block_keeps_what_it_is_given(random_images):
     answer = model(images).numpy()
     assert answer.shape == (2, 5, 6, CHANNELS + 15)
     np.testing.assert_array_equal(answer[..., :CHANNELS], images)
-    widths = [one.kernel.shape[-2] for one in model.layers if hasattr(one, "kernel")]
+    widths = [
+        layer.kernel.shape[-2] for layer in model.layers if hasattr(layer, "kernel")
+    ]
     assert widths == [32, 20, 37, 20, 42, 20]
 
 
