@@ -51,9 +51,9 @@ def write_failing(path):
         helper.make_node("Gather", ["table", "index"], ["y"]),
     ]
     images = helper.make_tensor_value_info("first", TensorProto.FLOAT, ["n", 1, 1, 1])
-    found = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1, 1, 1])
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1, 1, 1])
     table = helper.make_tensor("table", TensorProto.FLOAT, [251], [0.0] * 251)
-    graph = helper.make_graph(nodes, "failing", [images], [found], [table])
+    graph = helper.make_graph(nodes, "failing", [images], [output], [table])
     opset = [helper.make_opsetid("", 17)]
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
     return path

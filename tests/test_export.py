@@ -170,9 +170,9 @@ def test_real_images_enter_as_the_weights_expect_them(preprocess):
     signature = make_signature(model, card=card, preprocess=preprocess)
     images = as_input(signature, pixels())
     assert images.dtype == ("uint8" if preprocess == "normalize" else "float32")
-    (found,) = signature(images).values()
+    (actual,) = signature(images).values()
     expected = probabilities(model, pixels())
-    np.testing.assert_allclose(np.asarray(found), expected, atol=1e-6)
+    np.testing.assert_allclose(np.asarray(actual), expected, atol=1e-6)
 
 
 def test_a_folder_of_images(run_folder):
@@ -269,7 +269,7 @@ def test_versions_for_tensorflow_serving(tmp_path):
         savedmodel.main(words)
         loaded = tf.saved_model.load(tmp_path / "digits" / version)
         assert list(loaded.signatures) == ["serving_default"]
-    assert sorted(one.name for one in (tmp_path / "digits").iterdir()) == ["1", "2"]
+    assert sorted(file.name for file in (tmp_path / "digits").iterdir()) == ["1", "2"]
     for name in ("a/b", "..", ""):
         with pytest.raises(InputError, match=f"serving='{name}'"):
             savedmodel.main([*words[:-2], name])
@@ -313,7 +313,7 @@ def test_a_failed_verification_leaves_the_earlier_files_whole(tmp_path):
     """Of a file with its weights beside it, in a new process, as a user runs it."""
     path = tmp_path / "model.onnx"
     onnx.export_onnx(build(), path, external_data=True, verbose=False)
-    before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     (data,) = set(before) - {"model.onnx", "model.onnx.parity.json"}
     assert re.fullmatch(r"model\.onnx\.[0-9a-f]{12}\.data", data)
     command = [sys.executable, "-m", "export.onnx", "resnet8", "--out", str(path)]
@@ -321,7 +321,7 @@ def test_a_failed_verification_leaves_the_earlier_files_whole(tmp_path):
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 2
     assert ended.stderr.splitlines()[-1].startswith("error: the artifact differs")
-    assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
     mine = tmp_path / "model.onnx.data"
     mine.write_text("a user's own")
     # An export into the file alone leaves nothing of the other.
@@ -472,7 +472,7 @@ def test_a_failed_verification_keeps_the_earlier_folder(tmp_path):
     with pytest.raises(ParityError, match="differs from the model"):
         config = ExportConfig(tolerance=1e-12, force=True, verbose=False)
         export(build(), tmp_path / "model", config)
-    assert [one.name for one in tmp_path.rglob("*")] == ["model", "saved_model.pb"]
+    assert [file.name for file in tmp_path.rglob("*")] == ["model", "saved_model.pb"]
 
 
 def test_force_spares_what_no_export_wrote(tmp_path):
@@ -515,11 +515,11 @@ def test_a_wrong_flag_is_one_line_and_status_2(module, tmp_path):
 
 def flip_a_kernel(graph):
     """As a wrong transposition would."""
-    for one in graph.initializer:
-        kernel = numpy_helper.to_array(one)
+    for tensor in graph.initializer:
+        kernel = numpy_helper.to_array(tensor)
         if kernel.shape[2:] == (3, 3):
             turned = np.ascontiguousarray(kernel[:, :, ::-1, ::-1])
-            one.CopyFrom(numpy_helper.from_array(turned, one.name))
+            tensor.CopyFrom(numpy_helper.from_array(turned, tensor.name))
             return
 
 

@@ -47,7 +47,7 @@ class Graph:
 
     def node(self, name, operator, *inputs, **attributes):
         value = ir.Value(name=name)
-        inputs = [self.values[one] for one in inputs]
+        inputs = [self.values[source] for source in inputs]
         node = ir.node(operator, inputs, attributes, outputs=[value], name=name)
         self.graph.append(node)
         self.values[name] = value
@@ -93,8 +93,8 @@ def check(model, expected, *passes, shape=(2, 4, 6, 6)):
     for change in passes:
         change(model)
     assert operators(model) == expected
-    for one, other in zip(before, run(model, images), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    for reference, answer in zip(before, run(model, images), strict=True):
+        np.testing.assert_allclose(reference, answer, rtol=1e-4, atol=1e-5)
 
 
 def kernel(channels=4, groups=1):

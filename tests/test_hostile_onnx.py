@@ -85,8 +85,8 @@ def outcome(call):
 
 def refused(path, *names):
     """The messages of the tools named, all of which must refuse the file."""
-    found = tools(path, path.parent / "models")
-    messages = [outcome(found[name]) for name in names or found]
+    calls = tools(path, path.parent / "models")
+    messages = [outcome(calls[name]) for name in names or calls]
     assert "answer" not in messages
     assert not list(path.parent.glob("models/*"))
     return " ".join(messages)
@@ -152,8 +152,8 @@ def main(folder):
             path.write_bytes(proto.SerializeToString())
         print(seed, flush=True)  # the last one is at fault
         for name, call in tools(path, folder / "models").items():
-            found = "answer" if outcome(call) == "answer" else "refused"
-            counted.setdefault(name, {"answer": 0, "refused": 0})[found] += 1
+            kind = "answer" if outcome(call) == "answer" else "refused"
+            counted.setdefault(name, {"answer": 0, "refused": 0})[kind] += 1
     print(json.dumps(counted))
 
 

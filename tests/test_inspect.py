@@ -55,18 +55,18 @@ def plain():
 
 
 @pytest.mark.parametrize(
-    "name", [*FAST, *(pytest.param(one, marks=pytest.mark.slow) for one in SLOW)]
+    "name", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 )
 def test_multiply_adds_are_the_papers(name):
-    found = count(graph_of(name))
+    counts = count(graph_of(name))
     expected = arithmetic(tiny(name), SIDE, 3, 7)
     if name in MORE:
-        assert found["multiply_adds"] > expected.multiply_adds
+        assert counts["multiply_adds"] > expected.multiply_adds
     else:
-        assert found["multiply_adds"] == expected.multiply_adds
+        assert counts["multiply_adds"] == expected.multiply_adds
     # a folded normalisation leaves one of its two vectors
-    assert 0.9 * expected.trainable < found["parameters"] < 1.1 * expected.trainable
-    assert (found["foldable"], found["foreign"]) == (0, [])
+    assert 0.9 * expected.trainable < counts["parameters"] < 1.1 * expected.trainable
+    assert (counts["foldable"], counts["foreign"]) == (0, [])
 
 
 def test_a_fixed_batch_counts_for_one_image(plain):
@@ -92,8 +92,8 @@ def test_preprocessing_inside_adds_nothing(plain):
     card = Card(tiny("resnet18"), preprocessing=preprocessing)
     total = count(plain)["multiply_adds"]
     for preprocess in ("normalize", "full"):
-        found = count(graph_of("resnet18", card=card, preprocess=preprocess))
-        assert found["multiply_adds"] == total
+        counts = count(graph_of("resnet18", card=card, preprocess=preprocess))
+        assert counts["multiply_adds"] == total
 
 
 def test_unfolded_normalisation_is_seen():
@@ -121,10 +121,10 @@ def test_unfolded_normalisation_is_seen():
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 5])],
         [numpy_helper.from_array(v.astype("f4"), k) for k, v in arrays.items()],
     )
-    found = count(helper.make_model(graph))
-    assert (found["batch_norm"], found["foldable"]) == (2, 1)
-    assert found["multiply_adds"] == 4 * 3 * 9 * 4 * 4 + 4 * 5
-    assert found["parameters"] == 108 + 20 + 16  # the four vectors are used twice
+    counts = count(helper.make_model(graph))
+    assert (counts["batch_norm"], counts["foldable"]) == (2, 1)
+    assert counts["multiply_adds"] == 4 * 3 * 9 * 4 * 4 + 4 * 5
+    assert counts["parameters"] == 108 + 20 + 16  # the four vectors are used twice
 
 
 class Noise(CalibrationDataReader):
@@ -148,11 +148,11 @@ def test_quantised_files_count_the_same(form, plain, tmp_path):
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
     )
-    expected, found = count(plain), inspect(tmp_path / "int8.onnx")["graph"]
-    assert found["multiply_adds"] == expected["multiply_adds"]
-    assert found["multiply_adds_in_8_bits"] == expected["multiply_adds"]
-    assert 0.99 < found["parameters"] / expected["parameters"] <= 1
-    assert found["parameters_in_8_bits"] > 0.98 * found["parameters"]
+    expected, counts = count(plain), inspect(tmp_path / "int8.onnx")["graph"]
+    assert counts["multiply_adds"] == expected["multiply_adds"]
+    assert counts["multiply_adds_in_8_bits"] == expected["multiply_adds"]
+    assert 0.99 < counts["parameters"] / expected["parameters"] <= 1
+    assert counts["parameters_in_8_bits"] > 0.98 * counts["parameters"]
     assert expected["multiply_adds_in_8_bits"] == expected["parameters_in_8_bits"] == 0
 
 
@@ -180,13 +180,13 @@ def test_the_report_tells_what_the_file_says(tmp_path, capsys):
     assert "class 999" not in text
     assert "Softmax" not in text and "MatMul 1" in text
     main([str(path), "--json"])
-    found = json.loads(capsys.readouterr().out)
-    assert found["metadata"] == metadata
-    assert found["graph"]["inputs"] == [
+    content = json.loads(capsys.readouterr().out)
+    assert content["metadata"] == metadata
+    assert content["graph"]["inputs"] == [
         {"name": "images", "dtype": "float", "shape": [None, 8, 8, 3]}
     ]
-    assert found["graph"]["opsets"] == {"": 17}
-    assert found["bytes"] == path.stat().st_size
+    assert content["graph"]["opsets"] == {"": 17}
+    assert content["bytes"] == path.stat().st_size
 
 
 def test_data_beside_the_file_counts(plain, tmp_path):
@@ -194,10 +194,12 @@ def test_data_beside_the_file_counts(plain, tmp_path):
     onnx.save(
         plain, tmp_path / "two.onnx", save_as_external_data=True, location="two.data"
     )
-    one, two = inspect(tmp_path / "one.onnx"), inspect(tmp_path / "two.onnx")
-    assert two["bytes"] > (tmp_path / "two.data").stat().st_size > 0.9 * one["bytes"]
+    whole, split = inspect(tmp_path / "one.onnx"), inspect(tmp_path / "two.onnx")
+    assert (
+        split["bytes"] > (tmp_path / "two.data").stat().st_size > 0.9 * whole["bytes"]
+    )
     for name in ("nodes", "parameters", "multiply_adds"):
-        assert one["graph"][name] == two["graph"][name]
+        assert whole["graph"][name] == split["graph"][name]
 
 
 def test_other_artifacts_say_what_stands_beside_them(tmp_path, capsys):

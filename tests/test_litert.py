@@ -50,7 +50,7 @@ def interpret(path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         interpreter = tf.lite.Interpreter(str(path))
-    operators = {one["op_name"] for one in interpreter._get_ops_details()}
+    operators = {operator["op_name"] for operator in interpreter._get_ops_details()}
     return interpreter.get_signature_runner("serving_default"), operators
 
 
@@ -62,7 +62,7 @@ def pixels(*shape, seed=0):
     "name",
     [
         "resnet8",
-        *(pytest.param(one, marks=pytest.mark.slow) for one in FAMILIES),
+        *(pytest.param(family, marks=pytest.mark.slow) for family in FAMILIES),
     ],
 )
 def test_every_family_is_verified(name, tmp_path, random_images):
@@ -75,7 +75,7 @@ def test_every_family_is_verified(name, tmp_path, random_images):
     assert metadata["parity"]["max_rel"] < 1e-5
     assert metadata["labels"] == list("abcdefg")
     serve, operators = interpret(path)
-    assert not [one for one in operators if one.startswith("Flex")]
+    assert not [operator for operator in operators if operator.startswith("Flex")]
     assert not operators & {"READ_VARIABLE", "VAR_HANDLE", "RSQRT"}  # all is folded
     for batch in (1, 3):
         images = random_images(*SIZE, 3, batch=batch)
@@ -89,15 +89,15 @@ def test_images_of_any_size_become_the_best_classes(tmp_path):
     config = ExportConfig(output="top_k", top=3, preprocess="full", verbose=False)
     export(model, path, config, card=card())
     serve, operators = interpret(path)
-    assert not [one for one in operators if one.startswith("Flex")]
+    assert not [operator for operator in operators if operator.startswith("Flex")]
     image = pixels(1, 50, 41, 3)
-    found = serve(images=image)
+    actual = serve(images=image)
     expected = keras.ops.softmax(model(PREPROCESSING(image), training=False))
     expected = np.asarray(expected)[0]
     best = np.argsort(-expected)[:3]
-    assert (found["classes"][0] == best).all()
-    assert found["classes"].dtype == np.int64
-    np.testing.assert_allclose(found["scores"][0], expected[best], atol=1e-4)
+    assert (actual["classes"][0] == best).all()
+    assert actual["classes"].dtype == np.int64
+    np.testing.assert_allclose(actual["scores"][0], expected[best], atol=1e-4)
 
 
 def test_the_command(tmp_path, capsys):
@@ -116,8 +116,8 @@ def test_the_command(tmp_path, capsys):
 
 def test_a_failed_verification_leaves_what_was_there(tmp_path, monkeypatch):
     path = tmp_path / "model.tflite"
-    for one in (path, tmp_path / "model.tflite.json"):
-        one.write_text("before")
+    for file in (path, tmp_path / "model.tflite.json"):
+        file.write_text("before")
     write = LiteRT.write
 
     def write_another(artifact, path, metadata):
@@ -128,7 +128,7 @@ def test_a_failed_verification_leaves_what_was_there(tmp_path, monkeypatch):
     monkeypatch.setattr(LiteRT, "write", write_another)
     with pytest.raises(ParityError, match="differs from the model"):
         export(build(), path, ExportConfig(force=True, verbose=False))
-    assert [one.read_text() for one in sorted(tmp_path.iterdir())] == ["before"] * 2
+    assert [file.read_text() for file in sorted(tmp_path.iterdir())] == ["before"] * 2
 
 
 def test_what_litert_lacks_is_named_in_one_line(tmp_path):

@@ -83,7 +83,7 @@ def test_input_output_and_metadata(tmp_path):
     metadata = export_onnx(build("resnet8"), path, card=card, verbose=False)
     proto = onnx.load(path)
     onnx.checker.check_model(proto, full_check=True)
-    assert [(one.domain, one.version) for one in proto.opset_import] == [("", 17)]
+    assert [(opset.domain, opset.version) for opset in proto.opset_import] == [("", 17)]
     (images,), (output,) = proto.graph.input, proto.graph.output
     axes = [d.dim_param or d.dim_value for d in images.type.tensor_type.shape.dim]
     assert (images.name, axes) == ("images", ["batch", 33, 35, 3])
@@ -281,11 +281,11 @@ def test_padding_with_minus_infinity_goes_into_the_pool(tmp_path, random_images)
 
 def break_kernel(graph):
     """Turns the first 3x3 kernel by half, as a wrong transposition would."""
-    for one in graph.initializer:
-        kernel = onnx.numpy_helper.to_array(one)
+    for tensor in graph.initializer:
+        kernel = onnx.numpy_helper.to_array(tensor)
         if kernel.shape[2:] == (3, 3):
             turned = np.ascontiguousarray(kernel[:, :, ::-1, ::-1])
-            one.CopyFrom(onnx.numpy_helper.from_array(turned, one.name))
+            tensor.CopyFrom(onnx.numpy_helper.from_array(turned, tensor.name))
             return
 
 
@@ -317,7 +317,7 @@ def test_a_failed_verification_leaves_nothing_and_harms_nothing(tmp_path, monkey
     path.write_text("earlier")
     with pytest.raises(ParityError):
         export_onnx(build("resnet8"), path, force=True, verbose=False)
-    assert [one.name for one in tmp_path.iterdir()] == ["model.onnx"]
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
     assert path.read_text() == "earlier"
 
 
@@ -329,7 +329,7 @@ def test_a_tolerance_below_rounding_fails(tmp_path):
 def test_without_verification(tmp_path):
     session, _ = export(build("resnet8"), tmp_path, verify=False)
     assert session.metadata["parity"] is None
-    assert [one.name for one in tmp_path.iterdir()] == ["model.onnx"]
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
 
 
 def test_bad_arguments(tmp_path):
@@ -389,7 +389,7 @@ def test_the_command_line(tmp_path, capsys):
     main([*words, "--force", "--no-verify", "--layout", "nchw", "--opset", "15"])
     assert Session(path, "cpu").input_shape == (None, 3, 16, 18)
     # The replaced file's parity would be taken for that of the new file.
-    assert [one.name for one in path.parent.iterdir()] == ["model.onnx"]
+    assert [file.name for file in path.parent.iterdir()] == ["model.onnx"]
 
 
 def test_keras_applications(tmp_path, random_images):

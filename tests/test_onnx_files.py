@@ -45,15 +45,15 @@ def test_weights_beside_the_file(signature, converted, tmp_path, random_images):
         actual = Session(path, "cpu").run(images)
         assert np.abs(actual - expected).max() < 1e-5 * np.ptp(expected)
     assert Session(beside, "cpu").metadata == {"name": "two"}
-    one, other = read(beside, weights=True).graph, read(inside, weights=True).graph
-    assert list(one.node) == list(other.node)
-    for mine, its in zip(one.initializer, other.initializer, strict=True):
+    split, whole = read(beside, weights=True).graph, read(inside, weights=True).graph
+    assert list(split.node) == list(whole.node)
+    for mine, its in zip(split.initializer, whole.initializer, strict=True):
         assert (mine.name, mine.raw_data) == (its.name, its.raw_data)
     light = read(beside)
-    external = [one for one in light.graph.initializer if one.external_data]
+    external = [tensor for tensor in light.graph.initializer if tensor.external_data]
     assert external
-    for one in external:
-        place = {entry.key: entry.value for entry in one.external_data}
+    for tensor in external:
+        place = {entry.key: entry.value for entry in tensor.external_data}
         assert place["location"] == data.name
         assert int(place["offset"]) % 4096 == 0
 
@@ -110,8 +110,8 @@ def test_weights_that_cannot_be_had(changes, complaint, converted, tmp_path):
     (tmp_path / "elsewhere.data").write_bytes(bytes(10**6))
     (folder / "link.data").symlink_to(tmp_path / "elsewhere.data")
     light = read(path)
-    one = next(one for one in light.graph.initializer if one.external_data)
-    for entry in one.external_data:
+    tensor = next(tensor for tensor in light.graph.initializer if tensor.external_data)
+    for entry in tensor.external_data:
         entry.value = changes.get(entry.key, entry.value)
     path.write_bytes(light.SerializeToString())
     for weights in (True, False):
@@ -125,7 +125,7 @@ def test_conversion_takes_little_memory(tmp_path):
     row = replace(get_architecture("resnet18"), name="wide18", widths=widths)
     model = build(row, input_shape=(64, 64, 3))
     signature = make_signature(model)
-    weights = sum(4 * int(np.prod(one.shape)) for one in model.weights)
+    weights = sum(4 * int(np.prod(weight.shape)) for weight in model.weights)
     small = make_signature(build("resnet8"))
     convert(small, 17, "nhwc")  # imports the libraries
     process = psutil.Process()

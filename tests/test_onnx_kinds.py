@@ -106,7 +106,7 @@ def test_every_opset(name, random_images):
     expected = np.asarray(signature(images)["logits"])
     for opset in OPSETS:
         proto = ir.to_proto(convert(signature, opset, "nhwc"))
-        assert [(one.domain, one.version) for one in proto.opset_import] == [
+        assert [(opset.domain, opset.version) for opset in proto.opset_import] == [
             ("", opset)
         ]
         actual = run(proto, images)
@@ -146,7 +146,9 @@ def test_padding_before_a_pool_of_negatives(padding, random_images):
     if pads:  # plain zeros in place of minus zeros
         del pads[0].input[2:]
     else:  # zeros in place of minus infinity
-        attributes = [one for one in pool.attribute if one.name != "pads"]
+        attributes = [
+            attribute for attribute in pool.attribute if attribute.name != "pads"
+        ]
         pool.ClearField("attribute")
         pool.attribute.extend(attributes)
         sides = onnx.numpy_helper.from_array(np.array([0, 0, 1, 1] * 2), "sides")

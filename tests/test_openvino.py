@@ -55,13 +55,16 @@ def read(path):
 
 @pytest.mark.parametrize(
     "name",
-    ["resnet8", *(pytest.param(one, marks=pytest.mark.slow) for one in FAMILIES)],
+    ["resnet8", *(pytest.param(family, marks=pytest.mark.slow) for family in FAMILIES)],
 )
 def test_every_family_is_verified(name, tmp_path, random_images):
     model, path = build(name), tmp_path / "model.xml"
     config = ExportConfig(output="logits", verbose=False)
     metadata = export(model, path, config, card=card())
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["model.bin", "model.xml"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "model.bin",
+        "model.xml",
+    ]
     assert metadata["parity"]["max_rel"] < 1e-5
     read_back, compiled = read(path)
     record = read_back.get_rt_info(["keras_resnet"]).astype(str)
@@ -79,13 +82,13 @@ def test_images_of_any_size_become_the_best_classes(tmp_path):
     export(model, path, config, card=card())
     generator = np.random.default_rng(0)
     image = generator.integers(0, 256, (1, 50, 41, 3), dtype=np.uint8)
-    found = read(path)[1]({"images": image})
+    actual = read(path)[1]({"images": image})
     expected = keras.ops.softmax(model(PREPROCESSING(image), training=False))
     expected = np.asarray(expected)[0]
     best = np.argsort(-expected)[:3]
-    assert (found["classes"][0] == best).all()
-    assert found["classes"].dtype == np.int64
-    np.testing.assert_allclose(found["scores"][0], expected[best], atol=1e-3)
+    assert (actual["classes"][0] == best).all()
+    assert actual["classes"].dtype == np.int64
+    np.testing.assert_allclose(actual["scores"][0], expected[best], atol=1e-3)
 
 
 def test_half_weights_take_half_the_space(tmp_path, capsys):
@@ -96,19 +99,19 @@ def test_half_weights_take_half_the_space(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "not verified against the model" in text
     assert str(TOLERANCES["float16"]) in text
-    sizes = [(tmp_path / f"{one}.bin").stat().st_size for one in ("whole", "half")]
+    sizes = [(tmp_path / f"{name}.bin").stat().st_size for name in ("whole", "half")]
     assert 0.4 < sizes[1] / sizes[0] < 0.6
     model = read(tmp_path / "half.xml")[0]
     record = model.get_rt_info(["keras_resnet"]).astype(str)
     assert json.loads(record)["precision"] == "float16"
-    kinds = {one.get_type_name() for one in model.get_ops()}
+    kinds = {node.get_type_name() for node in model.get_ops()}
     assert not kinds & {"BatchNormInference", "ShapeOf", "Broadcast"}  # all is folded
 
 
 def test_a_failed_verification_leaves_what_was_there(tmp_path, monkeypatch):
     path = tmp_path / "model.xml"
-    for one in (path, tmp_path / "model.bin"):
-        one.write_text("before")
+    for file in (path, tmp_path / "model.bin"):
+        file.write_text("before")
     convert = OpenVINO.convert
 
     def convert_another(artifact):
@@ -120,7 +123,7 @@ def test_a_failed_verification_leaves_what_was_there(tmp_path, monkeypatch):
     monkeypatch.setattr(OpenVINO, "convert", convert_another)
     with pytest.raises(ParityError, match="differs from the model"):
         export(build(), path, ExportConfig(force=True, verbose=False))
-    assert [one.read_text() for one in sorted(tmp_path.iterdir())] == ["before"] * 2
+    assert [file.read_text() for file in sorted(tmp_path.iterdir())] == ["before"] * 2
 
 
 def test_what_stands_there_is_refused_before_the_work(tmp_path, monkeypatch):

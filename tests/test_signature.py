@@ -43,8 +43,8 @@ def arrays(tensors):
 def test_probabilities_logits_and_the_best_are_of_one_another(random_images):
     model, images = build(), random_images(*SIZE, 3, batch=3)
     expected = np.asarray(model(images, training=False))
-    (found,) = arrays(make_signature(model)(images)).values()
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    (actual,) = arrays(make_signature(model)(images)).values()
+    np.testing.assert_allclose(actual, expected, atol=1e-6)
     logits = np.asarray(make_signature(model, output="logits")(images)["logits"])
     np.testing.assert_allclose(keras.ops.softmax(logits), expected, atol=1e-6)
     signature = make_signature(model, output="top_k", top=3)
@@ -72,18 +72,18 @@ def test_features_are_the_stages_of_a_loaded_file(
     built = build(name, include_top=include_top)
     keras_resnet.save_model(built, tmp_path / "model.keras")
     model, images = load_model(tmp_path / "model.keras"), random_images(*SIZE, 3)
-    found = arrays(make_signature(model, output="features")(images))
+    actual = arrays(make_signature(model, output="features")(images))
     maps = keras_resnet.feature_maps(built)
     expected = keras.Model(built.input, maps)(images, training=False)
-    assert list(found) == [one for one in maps if one != "C1"]
-    for key, value in found.items():
+    assert list(actual) == [name for name in maps if name != "C1"]
+    for key, value in actual.items():
         np.testing.assert_allclose(value, expected[key], atol=1e-6)
 
 
 def test_features_of_keras_applications(random_images):
     model = keras.applications.ResNet50(weights=None, input_shape=(32, 32, 3))
-    found = arrays(make_signature(model, output="features")(random_images(32, 32, 3)))
-    shapes = {name: value.shape[1:] for name, value in found.items()}
+    actual = arrays(make_signature(model, output="features")(random_images(32, 32, 3)))
+    shapes = {name: value.shape[1:] for name, value in actual.items()}
     assert shapes == {
         "C2": (8, 8, 256),
         "C3": (4, 4, 512),
@@ -106,8 +106,8 @@ def test_the_embedding_enters_the_classifier(ending, random_images):
         "pooling": pooled,
     }[ending]
     images = random_images(*SIZE, 3)
-    (found,) = arrays(make_signature(tested, output="embedding")(images)).values()
-    np.testing.assert_allclose(found, pooled(images, training=False), atol=1e-6)
+    (actual,) = arrays(make_signature(tested, output="embedding")(images)).values()
+    np.testing.assert_allclose(actual, pooled(images, training=False), atol=1e-6)
 
 
 @pytest.mark.parametrize("output", ["probabilities", "top_k", "features", "embedding"])
@@ -115,11 +115,11 @@ def test_weights_can_be_handed_in(output, random_images):
     """As the converter does, to keep them out of the graph."""
     signature = make_signature(build(), output=output)
     images = random_images(*SIZE, 3)
-    weights = [2 * one.numpy() for one in signature.model.weights]
-    found = arrays(signature.with_weights(images, weights))
+    weights = [2 * weight.numpy() for weight in signature.model.weights]
+    actual = arrays(signature.with_weights(images, weights))
     signature.model.set_weights(weights)
     for name, value in arrays(signature(images)).items():
-        np.testing.assert_allclose(found[name], value, atol=1e-5)
+        np.testing.assert_allclose(actual[name], value, atol=1e-5)
 
 
 def test_preprocessing_inside_is_preprocessing_itself():
@@ -160,9 +160,9 @@ def test_images_of_any_size_are_prepared_inside_the_file(
     session = Session(path, "cpu")
     for size in [*ODD, (1, 1), (1, 3000), (480, 641)]:
         images = levels(2, *size, 3)
-        found, expected = session.run(images), np.asarray(record(images))
+        actual, expected = session.run(images), np.asarray(record(images))
         # Back to levels: one may be rounded the other way.
-        difference = np.abs(found - expected) * 255 * np.array(STD)
+        difference = np.abs(actual - expected) * 255 * np.array(STD)
         assert difference.max() < 1.01, size
         assert np.mean(difference > 0.01) < 1e-3, size
 
@@ -235,12 +235,12 @@ def test_preprocessing_that_nobody_recorded():
 def test_outputs_that_a_model_lacks():
     images = keras.Input((*SIZE, 3))
     plain = layers.Conv2D(4, 3, activation="relu")(images)
-    own = keras.Model(images, layers.Dense(7)(layers.Flatten()(plain)))
+    custom = keras.Model(images, layers.Dense(7)(layers.Flatten()(plain)))
     with pytest.raises(InputError, match=r"features.*cannot be told"):
-        make_signature(own, output="features")
-    attach(own, build().card)  # of another model
+        make_signature(custom, output="features")
+    attach(custom, build().card)  # of another model
     with pytest.raises(InputError, match="a model from keras_resnet"):
-        make_signature(own, output="features")
+        make_signature(custom, output="features")
     with pytest.raises(InputError, match=r"embedding.*ends in Conv2D"):
         make_signature(keras.Model(images, plain), output="embedding")
     with pytest.raises(InputError, match=r"\(batch, classes\)"):

@@ -92,8 +92,8 @@ def parse():
         kind = file.enum_type.add(name=name)
         if 0 not in values.values():
             kind.value.add(name=f"{name}_INVALID", number=0)
-        for one, number in values.items():
-            kind.value.add(name=one, number=number)
+        for enumerator, number in values.items():
+            kind.value.add(name=enumerator, number=number)
     for name, fields in MESSAGES.items():
         message = file.message_type.add(name=name)
         for field, (number, kind) in fields.items():
@@ -138,7 +138,7 @@ def test_a_repository_that_serves_the_file(tmp_path, parse):
         "Ente",
     ]
     assert config.dynamic_batching.max_queue_delay_microseconds == 100
-    assert [one.batch_size for one in config.model_warmup] == [1, 4]
+    assert [warmup.batch_size for warmup in config.model_warmup] == [1, 4]
     assert list(config.model_warmup[0].inputs[0].value.dims) == [8, 8, 3]
 
     copy = folder / "1" / config.default_model_filename
@@ -178,7 +178,7 @@ def test_options(tmp_path, parse):
     assert config.dynamic_batching.max_queue_delay_microseconds == 500
     accelerators = config.optimization.execution_accelerators
     (tensorrt,) = accelerators.gpu_execution_accelerator
-    assert {one.key: one.value for one in tensorrt.parameters} == {
+    assert {parameter.key: parameter.value for parameter in tensorrt.parameters} == {
         "precision_mode": "FP16",  # of the metadata
         "trt_profile_min_shapes": "images:1x8x8x3",
         "trt_profile_opt_shapes": "images:16x8x8x3",
