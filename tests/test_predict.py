@@ -80,7 +80,7 @@ def table(text: str) -> list[dict]:
 
 def test_a_folder_makes_a_table(trained, folder, capsys, monkeypatch):
     """Every unseen crop is told; what cannot be read is named; progress is shown."""
-    monkeypatch.setattr("keras_resnet.common.progress.SECONDS", 0)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     words = [str(folder), "--weights", str(trained), "--batch-size", "4"]
     main(words)
     printed = capsys.readouterr()
@@ -88,6 +88,7 @@ def test_a_folder_makes_a_table(trained, folder, capsys, monkeypatch):
     assert "broken.jpg cannot be read" in printed.err
     assert "notes.txt" not in printed.err
     assert "0/11 [" in printed.err
+    assert "11/11" in printed.err
     assert len(rows) == 20
     best = [row for row in rows if row["rank"] == "1"]
     assert len(best) == 10
