@@ -37,8 +37,9 @@ from export.benchmark.under_test import read_images
 from export.runtime.session import Session
 from keras_resnet.common.command import parse, run
 from keras_resnet.common.errors import InputError
-from keras_resnet.common.files import refuse_existing, write_beside
+from keras_resnet.common.files import refuse_existing, refuse_foreign, write_beside
 from keras_resnet.common.fingerprint import fingerprint
+from keras_resnet.common.numbers import check_number
 from keras_resnet.common.progress import Progress
 
 RESULT = "result.json"
@@ -123,7 +124,8 @@ def measure_scenario(flags: Flags) -> dict[str, Any]:
     out = flags.out or flags.file.with_name(
         f"{flags.file.stem}-loadgen-{flags.scenario.lower()}"
     )
-    _refuse(out, flags.force)
+    refuse_existing(out, flags.force)
+    refuse_foreign(out, LOGS | {RESULT}, "is not of a run")
     request, facts = _prepare(flags)
     machine = fingerprint()
     with write_beside(out, flags.force) as part:
@@ -157,23 +159,13 @@ def _check(flags: Flags) -> None:
         )
     for name, minimum in MINIMUM.items():
         value = getattr(flags, name)
-        if value is not None and not minimum <= value <= MAXIMUM:
-            raise InputError(f"{name}={value}: accepted is {minimum:g} to {MAXIMUM:g}.")
+        if value is not None:
+            check_number(name, value, minimum, MAXIMUM)
     for_server = [name for name in SERVER if getattr(flags, name) is not None]
     if flags.scenario == "Server" and flags.target_qps is None:
         raise InputError("scenario=Server: target_qps is needed.")
     if flags.scenario != "Server" and for_server:
         raise InputError(f"{', '.join(for_server)}: scenario Server alone has it.")
-
-
-def _refuse(out: Path, force: bool) -> None:
-    """`refuse_existing`, and a folder with other things: --force spares it."""
-    refuse_existing(out, force)
-    inside = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    if foreign := inside - LOGS - {RESULT}:
-        raise InputError(
-            f"{out} holds {min(foreign)}, which is not of a run: choose another path."
-        )
 
 
 def _prepare(flags: Flags) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -42,8 +42,7 @@ class SavedModel(Format):
     def refuse(cls, path, force):
         """Refuses what stands there, and with `force` whatever no export wrote."""
         refuse_existing(path, force)
-        if path.is_dir():
-            refuse_foreign(path, CONTENT)
+        refuse_foreign(path, CONTENT, "no export wrote")
 
     def write(self, path, metadata):
         write_archive(self.signature, path)

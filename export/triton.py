@@ -88,8 +88,7 @@ def make_repository(
     path = Path(path)
     proto = read(path)
     folder = Path(out) / _checked_name(path.stem if name is None else name)
-    if folder.is_dir():
-        refuse_foreign(folder, {CONFIG, LABELS, VERSION})
+    refuse_foreign(folder, {CONFIG, LABELS, VERSION}, "no export wrote")
     largest = DEFAULT_MAX_BATCH if max_batch is None else max_batch
     check_whole("max_batch", largest)
     check_whole("instances", instances)

@@ -33,6 +33,7 @@ from export.runtime.settings import Settings, tuned_path, write_settings
 from keras_resnet.common.command import parse, run
 from keras_resnet.common.errors import InputError
 from keras_resnet.common.files import refuse_existing
+from keras_resnet.common.numbers import check_number, check_whole
 from keras_resnet.images.files import read_images
 
 RANDOM_IMAGES = 16  # where no real ones are given
@@ -69,16 +70,10 @@ def tune(path: str | Path, config: TuningConfig | None = None) -> Settings:
     """
     config = config or TuningConfig()
     batch_size = config.batch_size
-    if (
-        min(batch_size, config.most_images) < 1
-        or not math.isfinite(config.floor)
-        or config.max_drop < 0
-    ):
-        raise InputError(
-            f"batch_size={batch_size}, most_images={config.most_images}, "
-            f"floor={config.floor}, max_drop={config.max_drop}: numbers from 1, 1, a "
-            "finite one and 0 are needed."
-        )
+    check_whole("batch_size", batch_size)
+    check_whole("most_images", config.most_images)
+    check_number("floor", config.floor)
+    check_number("max_drop", config.max_drop, minimum=0)
     out = refuse_existing(tuned_path(path), config.force)
     plain = Predictor(Session(path, "cpu"), batch_size)
     fixed = plain.session.input_shape[0]

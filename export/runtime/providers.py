@@ -24,13 +24,13 @@ import re
 import tempfile
 import threading
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 import onnxruntime as ort
 
 from keras_resnet.common.command import stderr_into
 from keras_resnet.common.errors import InputError, closest
+from keras_resnet.common.fingerprint import installed_versions
 
 log = logging.getLogger(__name__)
 
@@ -82,10 +82,7 @@ def check_installed() -> None:
 
 def conflict() -> str:
     """What is wrong and what to do where several wheels are there; "" where one is."""
-    versions = {}
-    for name in WHEELS:
-        with contextlib.suppress(PackageNotFoundError):
-            versions[name] = version(name)
+    versions = installed_versions(WHEELS)
     if len(versions) < 2:
         return ""
     installed = " and ".join(f"{name} {number}" for name, number in versions.items())

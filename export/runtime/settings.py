@@ -22,7 +22,6 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -173,17 +172,13 @@ def tuned_path(path: str | os.PathLike) -> Path:
 def conditions(path: str | os.PathLike) -> dict[str, Any]:
     """What settings are bound to: the file and the machine."""
     machine = fingerprint()
-    try:
-        plugin = version(OPENVINO_PLUGIN)
-    except PackageNotFoundError:
-        plugin = None
     return {
         "file": sha256(path),
         "cpu": machine["cpu"],
         "usable_cores": machine["usable_cores"],
         "gpus": machine["gpus"],
         "onnxruntime": ort.__version__,
-        OPENVINO_PLUGIN: plugin,
+        OPENVINO_PLUGIN: machine.get(OPENVINO_PLUGIN),
     }
 
 

@@ -21,16 +21,16 @@ def refuse_existing(path: str | os.PathLike, force: bool = False) -> Path:
     return path
 
 
-def refuse_foreign(folder: Path, names: Collection[str]) -> None:
-    """An InputError where a folder holds anything but files of these names.
+def refuse_foreign(folder: Path, names: Collection[str], fault: str) -> None:
+    """An InputError where `folder` is one that holds anything but files of these names.
 
-    A command calls this before it replaces a folder, with --force as well.
+    A command calls this before it replaces the folder, with --force as well. `fault`
+    says what is wrong with another file, such as "no export wrote".
     """
-    foreign = {file.name for file in folder.iterdir()} - set(names)
-    if foreign:
+    inside = {file.name for file in folder.iterdir()} if folder.is_dir() else set()
+    if foreign := inside - set(names):
         raise InputError(
-            f"{folder} holds {min(foreign)}, which no export wrote: choose "
-            "another name."
+            f"{folder} holds {min(foreign)}, which {fault}: choose another path."
         )
 
 

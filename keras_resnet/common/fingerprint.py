@@ -5,6 +5,7 @@ import hashlib
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -53,7 +54,7 @@ def fingerprint() -> dict[str, Any]:
         "gpus": gpus,
         "driver": drivers[0] if drivers else None,
         "python": platform.python_version(),
-        **_versions(),
+        **installed_versions(PACKAGES),
     }
 
 
@@ -95,9 +96,10 @@ def _gpus() -> tuple[list[str], list[str]]:
     return [name for name, _ in pairs], [driver for _, driver in pairs]
 
 
-def _versions() -> dict[str, str]:
+def installed_versions(packages: Iterable[str]) -> dict[str, str]:
+    """The version of each of the packages that is installed, by its name."""
     versions = {}
-    for package in PACKAGES:
+    for package in packages:
         with contextlib.suppress(PackageNotFoundError):
             versions[package] = version(package)
     return versions
